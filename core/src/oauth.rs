@@ -1,0 +1,165 @@
+//! Connecting accounts.
+
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::{Ctx, ErrorKind, ProviderError, SecretRef};
+
+/// SHA-256 of the PKCE verifier (RFC 7636). The host keeps the verifier; the provider encodes the digest in the
+/// platform's way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PkceChallenge {
+    /// The digest.
+    pub digest: [u8; 32],
+}
+
+/// What the host knows when a connect starts.
+#[derive(Debug, Clone)]
+pub struct AuthorizeRequest {
+    /// Where the platform sends the browser back to.
+    pub redirect_uri: Url,
+    /// To be returned unchanged.
+    pub state: String,
+    /// Scopes to ask for.
+    pub scopes: Vec<String>,
+    /// PKCE digest of this flow.
+    pub pkce: PkceChallenge,
+    /// Ask the platform to show its page even to someone who is signed in and has agreed before.
+    pub force_consent: bool,
+}
+
+/// One field of a connect form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FormField {
+    /// Key in the callback's parameters; a secret one arrives as [`SecretRef::call`]`(name)` instead.
+    pub name: Cow<'static, str>,
+    /// Label.
+    pub title: Cow<'static, str>,
+    /// Whether its value is a secret.
+    pub secret: bool,
+}
+
+/// How a connect goes on.
+#[derive(Debug, Clone)]
+pub enum Authorize {
+    /// Send the browser to the platform.
+    Redirect {
+        /// The platform's real authorize URL.
+        url: Url,
+        /// Opaque data that the host seals into the flow and gives back with the callback.
+        pending: serde_json::Value,
+    },
+    /// Ask for these fields ourselves (app password, server name).
+    Form {
+        /// The fields.
+        fields: Vec<FormField>,
+        /// As above.
+        pending: serde_json::Value,
+    },
+}
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub struct Callback {
+    /// The whole query, decoded, without `code` and `state`.
+    pub params: BTreeMap<String, String>,
+    /// The authorization code, decoded.
+    pub code: SecretRef,
+    /// The PKCE verifier.
+    pub pkce_verifier: SecretRef,
+    /// The redirect URI of the authorize request.
+    pub redirect_uri: Url,
+    /// From [`Authorize`].
+    pub pending: serde_json::Value,
+}
+
+/// Named handles of everything needed to act for an account. By convention `access_token` is what
+/// [`crate::Auth::AccountBearer`] sends.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credentials {
+    /// Name to handle.
+    pub secrets: BTreeMap<String, SecretRef>,
+    /// How long they live, counted from the answer that brought them.
+    pub lifetimes: CredentialLifetimes,
+}
+
+/// Lifetimes as the platform told them. Never assumed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CredentialLifetimes {
+    /// Until the access credential dies.
+    pub access: Option<Duration>,
+    /// Until it can no longer be renewed.
+    pub refresh: Option<Duration>,
+    /// Before this age a renewal is refused.
+    pub refresh_not_before: Option<Duration>,
+}
+
+impl Credentials {
+    /// The handle of one credential.
+    ///
+    /// # Errors
+    /// `ReauthRequired`: the grant never held it.
+    pub fn get(&self, name: &str) -> Result<SecretRef, ProviderError> {
+        self.secrets.get(name).cloned().ok_or_else(|| {
+            ProviderError::new(
+                ErrorKind::ReauthRequired,
+                "missing_credential",
+                format!("no credential {name}"),
+            )
+        })
+    }
+}
+
+/// Who an account is at the platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The platform's stable id.
+    pub remote_id: String,
+    /// Name for people.
+    pub display_name: Option<String>,
+    /// Unique handle, without `@`.
+    pub username: Option<String>,
+    /// Picture. Platforms sign and expire these.
+    pub avatar_url: Option<Url>,
+    /// Profile page.
+    pub profile_url: Option<Url>,
+}
+
+/// What a successful connect gives.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// The credentials.
+    pub credentials: Credentials,
+    /// One account, or several of which the person chooses (pages, channels).
+    pub identities: Vec<Identity>,
+    /// Scopes that were really granted. May be fewer than asked.
+    pub scopes: Vec<String>,
+}
+
+/// Connects accounts of one platform.
+#[async_trait]
+pub trait OAuthProvider: Send + Sync {
+    /// Starts a connect. Mostly pure; may call the platform (pushed requests, app registration).
+    async fn authorize(&self, ctx: &Ctx<'_>, request: &AuthorizeRequest) -> Result<Authorize, ProviderError>;
+
+    /// Ends a connect: tokens, identity and granted scopes at once. The host has already handled a callback that
+    /// carries `error`.
+    async fn exchange(&self, ctx: &Ctx<'_>, callback: &Callback) -> Result<Grant, ProviderError>;
+
+    /// Renews the credentials of `ctx.account()`. May rotate them; the host stores what comes back before anyone uses
+    /// it, and calls this at most once per stored version. Only a code that the platform documents as final may give
+    /// `ReauthRequired`.
+    async fn refresh(&self, ctx: &Ctx<'_>) -> Result<Credentials, ProviderError>;
+
+    /// Reads the account's current identity.
+    async fn identity(&self, ctx: &Ctx<'_>) -> Result<Identity, ProviderError>;
+
+    /// Ends the grant at the platform. Must succeed when it is already gone.
+    async fn revoke(&self, ctx: &Ctx<'_>) -> Result<(), ProviderError> {
+        let _ = ctx;
+        Ok(())
+    }
+}

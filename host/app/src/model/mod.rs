@@ -1,0 +1,17 @@
+//! The domain: what Patchbay keeps, with states as enums and transitions as functions.
+
+mod account;
+mod event;
+mod flow;
+mod job;
+mod key;
+mod media;
+mod post;
+
+pub use account::{Account, AccountStatus, NewAccount, SealedTokens, TokenUpdate};
+pub use event::{AppliedEvent, Event, InboxItem, InboxStatus, NewEvent};
+pub use flow::{Flow, Session};
+pub use job::{Job, JobKind, JobStatus, Lease, NewJob};
+pub use key::{ApiKey, DataKey, DataKeyState, KeyScope, Tenant};
+pub use media::Media;
+pub use post::{Commit, Content, Failure, NewPost, PostRecord, PostStatus, PostTransition, TransitionError};

@@ -1,0 +1,128 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use patchbay_core::{AccountId, ProviderId, TenantId};
+
+use super::{Page, PageRequest, StoreResult};
+use crate::model::{Account, AccountStatus, NewAccount, NewEvent, NewJob, TokenUpdate};
+
+/// Which accounts to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountFilter {
+    /// Of this platform.
+    pub provider: Option<ProviderId>,
+    /// Of this end user.
+    pub owner: Option<String>,
+    /// In this state.
+    pub status: Option<AccountStatus>,
+}
+
+/// A stored grant. The caller now seals the tokens for this id and version and calls
+/// [`Accounts::finish_connect`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connected {
+    /// The account, old or new.
+    pub id: AccountId,
+    /// Version to seal the tokens for.
+    pub next_version: i64,
+}
+
+/// Outcome of asking for the right to renew an account's tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RefreshLease {
+    /// Granted. The account is as of now.
+    Granted(Box<Account>),
+    /// Somebody else holds it until then.
+    Busy {
+        /// When it ends.
+        until: DateTime<Utc>,
+    },
+    /// The tokens have changed, or the account is not usable any more. Read it again.
+    Moved,
+}
+
+/// Connected accounts and the life of their tokens.
+#[async_trait]
+pub trait Accounts {
+    /// Where a grant for this platform account would be stored: the account of the same app and platform id, if this
+    /// tenant has it, else `new_id`.
+    ///
+    /// # Errors
+    /// `Conflict(AccountOfOtherTenant)`.
+    async fn place_grant(&self, account: &NewAccount) -> StoreResult<Connected>;
+
+    /// Stores a grant: inserts or renews the account, sets its tokens, schedules `refresh` (its target is replaced by
+    /// the account's id), appends `event`, and wakes the account's open posts. One transaction.
+    ///
+    /// # Errors
+    /// `Stale`: the account changed since [`Accounts::place_grant`]; ask again and seal again.
+    /// `Conflict(AccountOfOtherTenant)`.
+    async fn finish_connect(
+        &self,
+        place: Connected,
+        account: &NewAccount,
+        tokens: &TokenUpdate,
+        refresh: &NewJob,
+        event: &NewEvent,
+    ) -> StoreResult<Account>;
+
+    /// One account of a tenant.
+    async fn account(&self, tenant: TenantId, id: AccountId) -> StoreResult<Option<Account>>;
+
+    /// A tenant's accounts, newest first.
+    async fn accounts(&self, tenant: TenantId, filter: &AccountFilter, page: PageRequest)
+    -> StoreResult<Page<Account>>;
+
+    /// Takes the right to renew `expected_version` for `ttl`. This write is also the proof that the store can commit:
+    /// a rotating token is spent only after it. `holder` names the process.
+    async fn lease_refresh(
+        &self,
+        tenant: TenantId,
+        id: AccountId,
+        expected_version: i64,
+        holder: &str,
+        ttl: Duration,
+    ) -> StoreResult<RefreshLease>;
+
+    /// Stores renewed tokens if the version is still `expected_version` (the holder does not matter: a late good token
+    /// beats none), clears the lease, makes the account `active` again, and moves its refresh job. `false`: somebody
+    /// else stored first.
+    async fn swap_tokens(
+        &self,
+        tenant: TenantId,
+        id: AccountId,
+        expected_version: i64,
+        tokens: &TokenUpdate,
+    ) -> StoreResult<bool>;
+
+    /// Gives the right back without new tokens. Does nothing if `holder` no longer holds it.
+    async fn release_refresh(&self, tenant: TenantId, id: AccountId, holder: &str) -> StoreResult<()>;
+
+    /// Marks the account `reauth_required` if it is active and its version is still `expected_version`. Appends
+    /// `event`. `false`: the account has moved on.
+    async fn require_reauth(
+        &self,
+        tenant: TenantId,
+        id: AccountId,
+        expected_version: i64,
+        code: &str,
+        event: &NewEvent,
+    ) -> StoreResult<bool>;
+
+    /// Marks the account `revoked`, finishes its refresh job, cancels its queued posts, stores `revoke` and appends
+    /// `event`. The tokens stay until [`Accounts::erase_tokens`]. Returns the account; `None`: the tenant has no such
+    /// account. Doing it twice changes nothing.
+    async fn begin_disconnect(
+        &self,
+        tenant: TenantId,
+        id: AccountId,
+        code: &str,
+        revoke: Option<&NewJob>,
+        event: &NewEvent,
+    ) -> StoreResult<Option<Account>>;
+
+    /// Erases the tokens of a revoked account and finishes its revoke job. Does nothing to an account that was
+    /// connected again.
+    async fn erase_tokens(&self, tenant: TenantId, id: AccountId) -> StoreResult<()>;
+}

@@ -1,0 +1,129 @@
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use patchbay_core::{AccountId, PostId, ProviderId, TenantId};
+
+use super::{Page, PageRequest, StoreResult};
+use crate::model::{Commit, Lease, NewEvent, NewJob, NewPost, PostRecord, PostStatus, PostTransition};
+
+/// Outcome of asking for a post.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Enqueued {
+    /// Stored now, with its job.
+    Created(Box<PostRecord>),
+    /// The same request came before under this key; here is its post.
+    Replayed(Box<PostRecord>),
+    /// The key was used for another request.
+    KeyReused,
+}
+
+/// Which posts to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PostFilter {
+    /// Of this platform.
+    pub provider: Option<ProviderId>,
+    /// Of this account.
+    pub account: Option<AccountId>,
+    /// In this state.
+    pub status: Option<PostStatus>,
+}
+
+/// State of one irreversible call in the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mark {
+    /// Marked now: send it.
+    Marked,
+    /// Sent before and answered: use this sealed receipt, do not send.
+    Answered(Vec<u8>),
+    /// Marked before, and no answer is known: do not send.
+    Open,
+}
+
+/// One recorded step of a post.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepRecord {
+    /// Tenant of the post.
+    pub tenant: TenantId,
+    /// The post.
+    pub post: PostId,
+    /// Step that was run; the row must still be there.
+    pub step: i64,
+    /// What it made of the post.
+    pub transition: PostTransition,
+    /// When the job runs next; `None` finishes it. If the job was woken meanwhile, it runs at once.
+    pub run_at: Option<DateTime<Utc>>,
+    /// Events to append.
+    pub events: Vec<NewEvent>,
+    /// Free the post's quota places that free at the end.
+    pub frees_quota: bool,
+}
+
+/// Outcome of asking to stop a post.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CancelOutcome {
+    /// It had not begun: cancelled.
+    Cancelled(Box<PostRecord>),
+    /// It is under way: noted, and its job is woken to try.
+    Requested(Box<PostRecord>),
+    /// It has ended.
+    TooLate(Box<PostRecord>),
+}
+
+/// Posts and the journal of their irreversible calls.
+#[async_trait]
+pub trait Posts {
+    /// Stores a post with its job, or finds the earlier one of the same key. One transaction.
+    async fn enqueue_post(&self, post: &NewPost, job: &NewJob) -> StoreResult<Enqueued>;
+
+    /// One post of a tenant.
+    async fn post(&self, tenant: TenantId, id: PostId) -> StoreResult<Option<PostRecord>>;
+
+    /// The newest post of a tenant and platform under the platform's id of the attempt.
+    async fn post_by_ref(
+        &self,
+        tenant: TenantId,
+        provider: &ProviderId,
+        remote_ref: &str,
+    ) -> StoreResult<Option<PostRecord>>;
+
+    /// A tenant's posts, newest first.
+    async fn posts(&self, tenant: TenantId, filter: &PostFilter, page: PageRequest) -> StoreResult<Page<PostRecord>>;
+
+    /// Writes *about to* for an irreversible call, if nothing stands there yet. Refused without a live lease.
+    ///
+    /// # Errors
+    /// `Stale`: the lease is gone.
+    async fn mark_about_to(
+        &self,
+        lease: Lease,
+        tenant: TenantId,
+        post: PostId,
+        step: i64,
+        op: &str,
+    ) -> StoreResult<Mark>;
+
+    /// Keeps the answer of a marked call. Needs no live lease: an answer is a fact.
+    async fn keep_receipt(
+        &self,
+        tenant: TenantId,
+        post: PostId,
+        step: i64,
+        op: &str,
+        status: u16,
+        receipt: &[u8],
+    ) -> StoreResult<()>;
+
+    /// Takes a mark back: the call surely never left. Does nothing once an answer is kept.
+    async fn clear_mark(&self, tenant: TenantId, post: PostId, step: i64, op: &str) -> StoreResult<()>;
+
+    /// The journal of a post, oldest first; at most 100.
+    async fn commits(&self, tenant: TenantId, post: PostId) -> StoreResult<Vec<Commit>>;
+
+    /// Records a step: post, job, events and quota in one transaction. Raises the post's step by one.
+    ///
+    /// # Errors
+    /// `Stale`: the lease is gone, the post is at another step, or its state does not lead there.
+    async fn record_step(&self, lease: Lease, record: &StepRecord) -> StoreResult<PostRecord>;
+
+    /// Stops a queued post, or asks for it. Appends `event` if it was stopped.
+    async fn cancel_post(&self, tenant: TenantId, id: PostId, event: &NewEvent) -> StoreResult<Option<CancelOutcome>>;
+}

@@ -3,4 +3,6 @@
 
 pub mod env;
 pub mod model;
+pub mod secret;
 pub mod store;
+pub mod wire;

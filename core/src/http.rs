@@ -264,6 +264,9 @@ pub enum TransportError {
         /// When a place frees.
         wait: Duration,
     },
+    /// The account was not granted a scope that the op row needs. Nothing was sent.
+    #[error("the account was not granted {0}")]
+    MissingScope(String),
     /// The same irreversible call is marked as sent and has no receipt.
     #[error("an earlier send of this call has no known outcome")]
     EarlierUnknown,

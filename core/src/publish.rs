@@ -212,7 +212,7 @@ pub enum Reconciled {
         /// How far.
         progress: Progress,
     },
-    /// It surely did not; go on from here, and sending again is safe. `None`: from the very start.
+    /// It surely did not; go on from here, and sending again is safe. `None`: from where the step began.
     DidNotHappen {
         /// Where to go on.
         checkpoint: Option<Checkpoint>,

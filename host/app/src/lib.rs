@@ -1,8 +1,209 @@
 //! Patchbay's domain and use cases: connect, publish, ingest, refresh. No HTTP server, no SQL and no HTTP client: the
-//! database is the [`store::Store`] trait, the wire is the [`wire::Wire`] trait, time and chance are [`env::Env`].
+//! database is the [`store::Store`] trait, the wire is the [`wire::Wire`] trait, media bytes are
+//! [`files::MediaFiles`], time and chance are [`env::Env`].
+//!
+//! Follow a post: [`publish::submit`] stores it, [`work::run_one`] claims its step, the provider's `advance` calls
+//! out through [`outbound::Outbound`], and `record_step` of the store writes what it made of it.
 
+pub mod connect;
 pub mod env;
+pub mod files;
+pub mod ingest;
+pub mod journal;
 pub mod model;
+pub mod outbound;
+pub mod problem;
+pub mod publish;
+pub mod registry;
 pub mod secret;
 pub mod store;
+pub mod tokens;
+pub mod vault;
 pub mod wire;
+pub mod work;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use patchbay_core::{AccountId, ProviderId, PublishOptions};
+use tokio::sync::{Notify, futures::Notified};
+
+use crate::{
+    env::Env,
+    files::MediaFiles,
+    journal::TokenJournal,
+    problem::{Problem, ProblemKind},
+    registry::{Registered, Registry},
+    store::Store,
+    vault::Vault,
+    wire::Wire,
+};
+
+/// Everything that a use case needs.
+pub struct App {
+    /// Time, ids, chance.
+    pub env: Env,
+    /// Database.
+    pub store: Arc<dyn Store>,
+    /// HTTP out.
+    pub wire: Arc<dyn Wire>,
+    /// Secrets at rest.
+    pub vault: Vault,
+    /// Media bytes.
+    pub media: Arc<dyn MediaFiles>,
+    /// Renewed tokens, before the database has them.
+    pub journal: TokenJournal,
+    /// Providers.
+    pub registry: Registry,
+    process: String,
+    woken: Notify,
+    refreshing: Arc<Refreshing>,
+    flights: Mutex<HashMap<AccountId, Weak<tokio::sync::Mutex<()>>>>,
+    recent_options: Mutex<HashMap<AccountId, (DateTime<Utc>, PublishOptions)>>,
+}
+
+/// What an [`App`] is made of.
+pub struct Parts {
+    /// Time, ids, chance.
+    pub env: Env,
+    /// Database.
+    pub store: Arc<dyn Store>,
+    /// HTTP out.
+    pub wire: Arc<dyn Wire>,
+    /// Secrets at rest.
+    pub vault: Vault,
+    /// Media bytes.
+    pub media: Arc<dyn MediaFiles>,
+    /// Renewed tokens.
+    pub journal: TokenJournal,
+    /// Providers.
+    pub registry: Registry,
+}
+
+/// Greatest number of preflight answers that are remembered.
+const MAX_RECENT: usize = 10_000;
+
+#[derive(Default)]
+struct Refreshing {
+    running: AtomicUsize,
+    changed: Notify,
+}
+
+/// Counts a refresh as running for as long as it lives.
+struct RefreshGuard(Arc<Refreshing>);
+
+impl Drop for RefreshGuard {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::AcqRel);
+        self.0.changed.notify_waiters();
+    }
+}
+
+impl App {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts {
+            env,
+            store,
+            wire,
+            vault,
+            media,
+            journal,
+            registry,
+        } = parts;
+        let process = format!("{}-{}", std::process::id(), env.ids.next().simple());
+        Arc::new(Self {
+            env,
+            store,
+            wire,
+            vault,
+            media,
+            journal,
+            registry,
+            process,
+            woken: Notify::new(),
+            refreshing: Arc::default(),
+            flights: Mutex::default(),
+            recent_options: Mutex::default(),
+        })
+    }
+
+    /// The provider of this id.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn registered(&self, id: &ProviderId) -> Result<Arc<Registered>, Problem> {
+        self.registry.get(id).cloned().ok_or_else(|| {
+            let known: Vec<_> = self
+                .registry
+                .iter()
+                .map(|registered| registered.id().as_str())
+                .collect();
+            Problem::new(
+                ProblemKind::ProviderUnknown,
+                format!("Providers here: {}.", known.join(", ")),
+            )
+        })
+    }
+
+    /// Tells waiting workers that there may be something to do.
+    pub fn wake(&self) {
+        self.woken.notify_waiters();
+    }
+
+    /// Ends when [`App::wake`] is called after this. Take it before looking for work, so that no call is missed.
+    pub fn woken(&self) -> Notified<'_> {
+        self.woken.notified()
+    }
+
+    /// Ends when no refresh is running: what a shutdown waits for first.
+    pub async fn refreshes_done(&self) {
+        loop {
+            let changed = self.refreshing.changed.notified();
+            if self.refreshing.running.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn refresh_guard(&self) -> RefreshGuard {
+        self.refreshing.running.fetch_add(1, Ordering::AcqRel);
+        RefreshGuard(self.refreshing.clone())
+    }
+
+    /// One lock per account: callers of one process ask the database for a lease one after another.
+    fn flight(&self, id: AccountId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flight) = flights.get(&id).and_then(Weak::upgrade) {
+            return flight;
+        }
+        flights.retain(|_, flight| flight.strong_count() > 0);
+        let flight = Arc::default();
+        flights.insert(id, Arc::downgrade(&flight));
+        flight
+    }
+
+    fn recent_options(&self, id: AccountId, ttl: Duration) -> Option<PublishOptions> {
+        let recent = self.recent_options.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, options) = recent.get(&id)?;
+        let age = (self.env.now() - *at).to_std().unwrap_or_default();
+        (age <= ttl).then(|| options.clone())
+    }
+
+    fn remember_options(&self, id: AccountId, options: &PublishOptions) {
+        let mut recent = self.recent_options.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() >= MAX_RECENT {
+            recent.clear();
+        }
+        recent.insert(id, (self.env.now(), options.clone()));
+    }
+}

@@ -250,6 +250,8 @@ pub struct PostTransition {
     pub failure: Option<Failure>,
     /// Failed tries of the current step.
     pub tries: i32,
+    /// A wish to stop the post was answered in this step; it is not asked again.
+    pub cancel_handled: bool,
 }
 
 /// A post cannot go from one state to another.
@@ -273,6 +275,7 @@ impl PostTransition {
             publication: None,
             failure: None,
             tries: 0,
+            cancel_handled: false,
         }
     }
 
@@ -300,6 +303,7 @@ impl PostTransition {
         }
         post.status = self.status;
         post.failure = self.failure;
+        post.cancel_requested &= !self.cancel_handled;
         post.tries = self.tries;
         post.step += 1;
         post.updated_at = now;

@@ -1,0 +1,176 @@
+//! The token journal: a file to which a renewed token is appended, and synced, before it is stored. A rotating
+//! refresh token dies when it is used, so an answer that the database could not take must survive a crash. Records
+//! hold envelopes, never tokens.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use chrono::{DateTime, TimeDelta, Utc};
+use patchbay_core::{AccountId, TenantId};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::model::{SealedTokens, TokenUpdate};
+
+/// One renewed token.
+#[derive(Debug, Clone)]
+pub struct JournalRecord {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Account.
+    pub account: AccountId,
+    /// When it came.
+    pub at: DateTime<Utc>,
+    /// The tokens, sealed for the version after the one that was renewed.
+    pub update: TokenUpdate,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    tenant: TenantId,
+    account: AccountId,
+    at: DateTime<Utc>,
+    version: i64,
+    envelope: String,
+    access_expires_at: Option<DateTime<Utc>>,
+    refresh_expires_at: Option<DateTime<Utc>>,
+    refresh_due_at: Option<DateTime<Utc>>,
+}
+
+/// An append-only file of renewed tokens.
+#[derive(Clone)]
+pub struct TokenJournal {
+    path: PathBuf,
+    // Held for the length of an append or a rewrite; all of it happens on blocking threads.
+    lock: Arc<Mutex<()>>,
+}
+
+impl TokenJournal {
+    /// A journal at `path`. The file is made when the first record comes.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            lock: Arc::default(),
+        }
+    }
+
+    /// Appends a record and waits until it is on disk.
+    ///
+    /// # Errors
+    /// The file cannot be written or synced.
+    pub async fn append(&self, record: &JournalRecord) -> io::Result<()> {
+        let line = encode(record)?;
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || {
+            let _guard = this.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut file = private_append(&this.path)?;
+            file.write_all(line.as_bytes())?;
+            file.sync_data()
+        })
+        .await
+        .map_err(io::Error::other)?
+    }
+
+    /// Reads all whole records, oldest first, and drops those older than `keep` from the file. A torn last line is
+    /// skipped: its append never returned.
+    ///
+    /// # Errors
+    /// The file cannot be read or rewritten.
+    pub async fn replay(&self, now: DateTime<Utc>, keep: TimeDelta) -> io::Result<Vec<JournalRecord>> {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || this.replay_blocking(now - keep))
+            .await
+            .map_err(io::Error::other)?
+    }
+
+    fn replay_blocking(&self, oldest: DateTime<Utc>) -> io::Result<Vec<JournalRecord>> {
+        let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = match std::fs::read(&self.path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut dropped = false;
+        let mut records = Vec::new();
+        for line in String::from_utf8_lossy(&bytes).lines().filter(|line| !line.is_empty()) {
+            match decode(line) {
+                Some(record) if record.at >= oldest => records.push(record),
+                Some(_) | None => dropped = true,
+            }
+        }
+        if dropped {
+            let fresh = self.path.with_extension("new");
+            match std::fs::remove_file(&fresh) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = private_append(&fresh)?;
+            for record in &records {
+                file.write_all(encode(record)?.as_bytes())?;
+            }
+            file.sync_data()?;
+            std::fs::rename(&fresh, &self.path)?;
+        }
+        Ok(records)
+    }
+}
+
+fn private_append(path: &Path) -> io::Result<std::fs::File> {
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// `\n<first 8 bytes of SHA-256 in hex> <json>\n`. The leading line break parts it from a torn line before.
+fn encode(record: &JournalRecord) -> io::Result<String> {
+    let JournalRecord {
+        tenant,
+        account,
+        at,
+        update,
+    } = record;
+    let json = serde_json::to_string(&Line {
+        tenant: *tenant,
+        account: *account,
+        at: *at,
+        version: update.tokens.version,
+        envelope: STANDARD.encode(&update.tokens.envelope),
+        access_expires_at: update.access_expires_at,
+        refresh_expires_at: update.refresh_expires_at,
+        refresh_due_at: update.refresh_due_at,
+    })?;
+    Ok(format!("\n{} {json}\n", checksum(&json)))
+}
+
+fn decode(line: &str) -> Option<JournalRecord> {
+    let (sum, json) = line.split_once(' ')?;
+    if sum != checksum(json) {
+        return None;
+    }
+    let line: Line = serde_json::from_str(json).ok()?;
+    Some(JournalRecord {
+        tenant: line.tenant,
+        account: line.account,
+        at: line.at,
+        update: TokenUpdate {
+            tokens: SealedTokens {
+                envelope: STANDARD.decode(line.envelope).ok()?,
+                version: line.version,
+            },
+            access_expires_at: line.access_expires_at,
+            refresh_expires_at: line.refresh_expires_at,
+            refresh_due_at: line.refresh_due_at,
+        },
+    })
+}
+
+fn checksum(json: &str) -> String {
+    hex::encode(&Sha256::digest(json.as_bytes())[..8])
+}

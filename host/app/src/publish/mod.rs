@@ -1,5 +1,6 @@
 //! Publishing: a post is checked and stored in the request, and carried out step by step by workers.
 
+mod record;
 mod step;
 
 use std::{sync::Arc, time::Duration};

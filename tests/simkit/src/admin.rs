@@ -1,15 +1,15 @@
 //! The control API and page of a simulator, under `/_admin/` on a listener of its own.
 //!
-//! Bodies must be `application/json`, and a browser of another site cannot send that without asking first;
-//! the API never allows it. A platform merges its own routes and adds its own script to the page.
+//! Bodies must be `application/json`, see [`guarded`]. A platform merges its own routes and adds its own script to the page.
 
 mod page;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
@@ -55,6 +55,20 @@ pub fn router(admin: &Admin) -> Router {
         .route("/_admin/webhooks/{id}/redeliver", post(redeliver))
         .with_state(admin.clone())
         .merge(page::router(admin))
+}
+
+/// Refuses a POST that is not JSON: that is all a page of another site can send without asking first.
+/// Goes around the merged routes of simkit and platform.
+pub fn guarded(router: Router) -> Router {
+    router.layer(from_fn(async |request: Request, next: Next| {
+        let kind = request.headers().get(header::CONTENT_TYPE);
+        let is_json = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+        if request.method() == Method::POST && !is_json {
+            let reason = "send application/json, at least {}".to_owned();
+            return Refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason).into_response();
+        }
+        next.run(request).await
+    }))
 }
 
 /// A refusal of the control API.
@@ -119,9 +133,17 @@ async fn faults(State(admin): State<Admin>) -> Json<Value> {
     Json(json!({ "ops": admin.ops, "faults": admin.faults.list() }))
 }
 
-async fn put_fault(State(admin): State<Admin>, Path(name): Path<String>, Json(fault): Json<Fault>) -> Json<Value> {
+async fn put_fault(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+    Json(fault): Json<Fault>,
+) -> Result<Json<Value>, Refused> {
+    // In a rule a typing error would simply never strike, and a test would pass for the wrong reason.
+    if !admin.ops.contains(&fault.op.as_str()) {
+        return Err(Refused::bad(format!("no op is called {}", fault.op)));
+    }
     admin.faults.put(&name, fault);
-    faults(State(admin)).await
+    Ok(faults(State(admin)).await)
 }
 
 async fn clear_fault(State(admin): State<Admin>, Path(name): Path<String>) -> Result<StatusCode, Refused> {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::lock;
 
@@ -31,6 +32,7 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Strikes every call of that op until cleared.
     pub fn new(op: &str, action: Action) -> Self {
         Self {
             op: op.to_owned(),
@@ -145,9 +147,19 @@ pub struct FaultState {
 }
 
 /// All rules. Clones share them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Faults {
     rules: Arc<Mutex<BTreeMap<String, Rule>>>,
+    changed: watch::Sender<u64>,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self {
+            rules: Arc::default(),
+            changed: watch::Sender::new(0),
+        }
+    }
 }
 
 struct Rule {
@@ -167,15 +179,42 @@ impl Faults {
                 hits: 0,
             },
         );
+        self.changed();
     }
 
     /// Says whether there was such a rule.
     pub fn clear(&self, name: &str) -> bool {
-        lock(&self.rules).remove(name).is_some()
+        let was_set = lock(&self.rules).remove(name).is_some();
+        self.changed();
+        was_set
     }
 
     pub fn clear_all(&self) {
         lock(&self.rules).clear();
+        self.changed();
+    }
+
+    pub fn is_set(&self, name: &str) -> bool {
+        lock(&self.rules).contains_key(name)
+    }
+
+    /// Returns once no rule has that name: what was made to hang goes on then.
+    pub async fn until_cleared(&self, name: &str) {
+        let mut changes = self.changes();
+        while self.is_set(name) {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Wakes whenever a rule is set or cleared.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn changed(&self) {
+        self.changed.send_modify(|version| *version += 1);
     }
 
     /// Used-up rules stay listed with their counts until cleared.
@@ -235,10 +274,10 @@ impl Rule {
     }
 }
 
-/// The value a platform switch was set to by one of the hits.
-pub fn setting<'a>(hits: &'a [Hit], wanted: &str) -> Option<&'a Value> {
+/// The platform switch of that name among the hits: the rule that set it, and the value.
+pub fn setting<'a>(hits: &'a [Hit], wanted: &str) -> Option<(&'a str, &'a Value)> {
     hits.iter().find_map(|hit| match &hit.action {
-        Action::Set { name, value } if name == wanted => Some(value),
+        Action::Set { name, value } if name == wanted => Some((hit.name.as_str(), value)),
         _ => None,
     })
 }

@@ -14,7 +14,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 
 use crate::fault::{Action, Faults, Hit, Subject, When};
 use crate::journal::{Call, Journal};
@@ -25,6 +25,8 @@ use crate::{Clock, text};
 const MAX_DELAY: Duration = Duration::from_secs(600);
 /// Answers larger than this are not spoiled; the simulators' own are far smaller.
 const MAX_SPOILED: usize = 8 << 20;
+/// A refused request body is read this far; the largest upload chunk fits.
+const MAX_DRAINED: usize = 256 << 20;
 
 /// What the gate must know about a platform.
 pub trait Platform: Send + Sync + 'static {
@@ -105,7 +107,11 @@ async fn pass(gate: &Gate, mut request: Request, next: Next) -> Response {
     }
     let instead = hits.iter().find_map(|hit| before(gate, op, &request, &hit.action));
     let response = match instead {
-        Some(response) => response,
+        Some(response) if response.extensions().get::<Cut>().is_some() => response,
+        Some(response) => {
+            drain(request.into_body()).await;
+            response
+        }
         None => {
             request.extensions_mut().insert(Hits(Arc::new(hits.clone())));
             let mut response = next.run(request).await;
@@ -176,6 +182,22 @@ async fn after(response: Response, action: &Action) -> Response {
         | Action::Delay { .. }
         | Action::Set { .. } => response,
     }
+}
+
+/// Reads an unwanted body to its end. Answering early would close the connection under a caller that is still
+/// sending, and the refusal would be lost with it.
+pub async fn drain(body: Body) {
+    let reading = async {
+        let mut left = MAX_DRAINED;
+        let mut frames = body.into_data_stream();
+        while let Some(Ok(frame)) = frames.next().await {
+            left = left.saturating_sub(frame.len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), reading).await.ok();
 }
 
 fn replacement(action: &Action) -> Response {

@@ -13,6 +13,7 @@ pub mod journal;
 pub mod outbound;
 pub mod random;
 pub mod serve;
+pub mod stand;
 pub mod text;
 pub mod webhook;
 

@@ -162,10 +162,16 @@ impl Vault {
         state.keys.iter().try_for_each(|key| self.admit(key))
     }
 
+    /// A key for another purpose that depends on the installation's key alone.
+    #[must_use]
+    pub fn derive(&self, purpose: &str) -> Secret<[u8; 32]> {
+        self.provider.derive(purpose)
+    }
+
     /// A digest key that depends on the installation's key alone, for API key hashes.
     #[must_use]
     pub fn pepper(&self) -> Secret<[u8; 32]> {
-        self.provider.derive("patchbay/api-key-pepper/v1")
+        self.derive("patchbay/api-key-pepper/v1")
     }
 
     fn admit(&self, key: &DataKey) -> Result<(), VaultError> {

@@ -1,1 +1,16 @@
+//! The Patchbay host: HTTP API, workers, configuration, and the wiring of everything else. The binary `patchbay` is a
+//! thin command line over this library.
 
+pub mod api;
+pub mod cli;
+pub mod config;
+mod cursor;
+pub mod demo;
+pub mod host;
+pub mod keys;
+pub mod listen;
+pub mod media;
+pub mod providers;
+pub mod serve;
+pub mod telemetry;
+pub mod worker;

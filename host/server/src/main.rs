@@ -1,1 +1,5 @@
-fn main() {}
+//! The binary `patchbay`.
+
+fn main() -> std::process::ExitCode {
+    patchbay_server::cli::main()
+}

@@ -1,0 +1,221 @@
+//! Who calls. An API key in `Authorization: Bearer`; or, where the operator has opened the first-party pages on a
+//! loopback address, a browser on the same machine.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::{ConnectInfo, FromRequestParts},
+    http::{Method, header, request::Parts},
+};
+use chrono::{DateTime, Utc};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use patchbay_app::{
+    model::{ApiKey, KeyScope},
+    problem::{Problem, ProblemKind},
+};
+use patchbay_core::TenantId;
+use subtle::ConstantTimeEq;
+
+use super::problem::ApiProblem;
+use crate::{config::FirstParty, host::Host, keys::KeyText};
+
+/// The owner under whom first-party pages act.
+pub const FIRST_PARTY_OWNER: &str = "default";
+/// How long a key that was looked up is believed.
+const CACHE_TTL: Duration = Duration::from_secs(5);
+/// Failed tries of one address in a minute.
+const FAILURES_PER_MINUTE: NonZeroU32 = NonZeroU32::new(20).expect("20 is not 0");
+const MAX_CACHED: usize = 10_000;
+
+/// An authenticated caller.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Whose data.
+    pub tenant: TenantId,
+    /// What it may do.
+    pub scopes: Vec<KeyScope>,
+    /// A browser of the first-party pages, not a backend.
+    pub first_party: bool,
+}
+
+impl Caller {
+    /// Refuses a caller without a scope.
+    ///
+    /// # Errors
+    /// It has not that scope.
+    pub fn may(&self, scope: KeyScope) -> Result<&Self, Problem> {
+        if self.scopes.contains(&scope) {
+            return Ok(self);
+        }
+        let detail = format!("This key lacks the scope {}. Make one that has it.", scope.as_str());
+        Err(Problem::new(ProblemKind::Forbidden, detail))
+    }
+}
+
+/// Remembers keys for a moment, and addresses that guess.
+pub struct Gate {
+    cache: Mutex<HashMap<String, (Instant, ApiKey)>>,
+    failures: DefaultKeyedRateLimiter<IpAddr>,
+    shut: Mutex<HashMap<IpAddr, Instant>>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            cache: Mutex::default(),
+            failures: RateLimiter::keyed(Quota::per_minute(FAILURES_PER_MINUTE)),
+            shut: Mutex::default(),
+        }
+    }
+}
+
+impl Gate {
+    /// How long this address must still wait.
+    fn shut_for(&self, address: IpAddr) -> Option<Duration> {
+        let mut shut = self.shut.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = *shut.get(&address)?;
+        let left = until.checked_duration_since(Instant::now());
+        if left.is_none() {
+            shut.remove(&address);
+        }
+        left
+    }
+
+    fn note_failure(&self, address: IpAddr) {
+        if self.failures.check_key(&address).is_err() {
+            let mut shut = self.shut.lock().unwrap_or_else(PoisonError::into_inner);
+            if shut.len() >= MAX_CACHED {
+                shut.clear();
+            }
+            shut.insert(address, Instant::now() + Duration::from_mins(1));
+        }
+        self.failures.retain_recent();
+    }
+
+    /// Drops what is remembered of a key, as after a change of it in this process.
+    pub fn forget(&self, public_id: &str) {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).remove(public_id);
+    }
+
+    async fn key(&self, host: &Host, public_id: &str) -> Result<Option<ApiKey>, Problem> {
+        {
+            let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((at, key)) = cache.get(public_id)
+                && at.elapsed() < CACHE_TTL
+            {
+                return Ok(Some(key.clone()));
+            }
+        }
+        let Some(key) = host.app.store.api_key(public_id).await? else { return Ok(None) };
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() >= MAX_CACHED {
+            cache.clear();
+        }
+        cache.insert(public_id.to_owned(), (Instant::now(), key.clone()));
+        Ok(Some(key))
+    }
+}
+
+fn is_live(key: &ApiKey, now: DateTime<Utc>) -> bool {
+    key.revoked_at.is_none() && key.expires_at.is_none_or(|end| now < end)
+}
+
+impl FromRequestParts<Host> for Caller {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self, ApiProblem> {
+        let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or(IpAddr::from([0, 0, 0, 0]), |info| info.0.ip());
+        let Some(bearer) = bearer(parts) else { return Ok(first_party(parts, host)?) };
+        if let Some(wait) = host.gate.shut_for(address) {
+            let detail = "Too many wrong keys came from this address. Wait, and check the key.";
+            return Err(Problem::new(ProblemKind::RateLimited, detail).after(wait).into());
+        }
+        match by_key(host, bearer).await? {
+            Some(caller) => Ok(caller),
+            None => {
+                host.gate.note_failure(address);
+                Err(unauthorized().into())
+            }
+        }
+    }
+}
+
+fn bearer(parts: &Parts) -> Option<&str> {
+    let text = parts.headers.get(header::AUTHORIZATION)?.to_str().unwrap_or_default();
+    // Anything else in this header is a wrong key, not a missing one.
+    Some(text.strip_prefix("Bearer ").unwrap_or_default())
+}
+
+async fn by_key(host: &Host, text: &str) -> Result<Option<Caller>, Problem> {
+    let Some(text) = KeyText::parse(text) else { return Ok(None) };
+    let Some(key) = host.gate.key(host, &text.public_id).await? else { return Ok(None) };
+    let proved: bool = text.hash(&host.app.vault).ct_eq(&key.secret_hash).into();
+    if !proved || !is_live(&key, host.app.env.now()) {
+        return Ok(None);
+    }
+    if let Err(error) = host.app.store.touch_api_key(key.id).await {
+        tracing::warn!(%error, "The last use of a key could not be noted");
+    }
+    Ok(Some(Caller { tenant: key.tenant, scopes: key.scopes, first_party: false }))
+}
+
+/// A browser of this machine, if the operator opened the pages. Another site's page in the same browser is not it:
+/// its requests carry a foreign `Host`, `Origin` or `Sec-Fetch-Site`.
+fn first_party(parts: &Parts, host: &Host) -> Result<Caller, Problem> {
+    if host.config.server.first_party != FirstParty::Open {
+        return Err(unauthorized());
+    }
+    let text = |name| parts.headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
+    let named = text(header::HOST).or_else(|| parts.uri.authority().map(axum::http::uri::Authority::as_str));
+    let ours = named.is_some_and(is_loopback_host);
+    let origin = text(header::ORIGIN).is_none_or(|origin| {
+        url::Url::parse(origin).is_ok_and(|origin| named.is_some_and(|named| authority(&origin) == named))
+    });
+    let navigates = parts.method == Method::GET;
+    let same_site = match parts.headers.get("sec-fetch-site").and_then(|value| value.to_str().ok()) {
+        None | Some("same-origin" | "none") => true,
+        Some(_) => navigates && text(header::ORIGIN).is_none(),
+    };
+    if ours && origin && same_site {
+        let scopes = KeyScope::ALL.to_vec();
+        return Ok(Caller { tenant: TenantId::DEFAULT, scopes, first_party: true });
+    }
+    Err(unauthorized())
+}
+
+fn authority(url: &url::Url) -> String {
+    match url.port() {
+        Some(port) => format!("{}:{port}", url.host_str().unwrap_or_default()),
+        None => url.host_str().unwrap_or_default().to_owned(),
+    }
+}
+
+fn is_loopback_host(named: &str) -> bool {
+    let name = named.rsplit_once(':').map_or(named, |(name, _)| name);
+    name == "localhost" || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn unauthorized() -> Problem {
+    Problem::new(ProblemKind::Unauthorized, "Send `Authorization: Bearer <API key>`. `patchbay keys create` makes one.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_names_are_first_party() {
+        for good in ["127.0.0.1:8080", "localhost:1", "localhost", "[::1]:8080", "127.1.2.3"] {
+            assert!(is_loopback_host(good), "{good}");
+        }
+        for bad in ["example.com", "127.0.0.1.example.com:80", "10.0.0.1:80", "localhost.evil.net", ""] {
+            assert!(!is_loopback_host(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The REST API: one file per resource, each operation beside its documentation.
+
+pub mod accounts;
+pub mod auth;
+pub mod compat;
+pub mod connect;
+pub mod events;
+pub mod extract;
+pub mod health;
+pub mod media;
+pub mod middleware;
+pub mod pages;
+pub mod platforms;
+pub mod posts;
+pub mod problem;
+pub mod request_id;
+pub mod webhooks;
+pub mod workers;
+
+use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn, middleware::from_fn_with_state};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::host::Host;
+
+/// Cap of JSON and webhook bodies.
+pub const BODY_CAP: usize = 256 * 1024;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Patchbay",
+        description = "One API to connect social accounts, publish media, follow its status and receive webhooks.\n\n\
+            Every path works for every provider listed by `GET /api/platforms`. Ids are prefixed \
+            (`acc_`, `post_`, `med_`), times are RFC 3339 in UTC, lists are `{data, next_cursor}`, errors are \
+            `application/problem+json` (RFC 9457) with a stable `code`, `retry` and `who_acts`.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
+    ),
+    servers((url = "/", description = "This host")),
+    modifiers(&Security),
+    security(("api_key" = [])),
+    tags(
+        (name = "platforms", description = "Providers and what they can do"),
+        (name = "connect", description = "Connecting and disconnecting accounts"),
+        (name = "accounts", description = "Connected accounts"),
+        (name = "media", description = "Media files"),
+        (name = "posts", description = "Publishing and following posts"),
+        (name = "webhooks", description = "Webhooks of platforms"),
+        (name = "events", description = "What happened to accounts and posts"),
+        (name = "compatible", description = "The paths of the integration that users migrate from"),
+        (name = "operation", description = "Running the host")
+    ),
+    components(schemas(problem::ProblemBody))
+)]
+struct ApiDoc;
+
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_default();
+        let mut key = Http::new(HttpAuthScheme::Bearer);
+        key.description = Some("An API key, made by `patchbay keys create`.".to_owned());
+        components.add_security_scheme("api_key", SecurityScheme::Http(key));
+        let mut worker = Http::new(HttpAuthScheme::Bearer);
+        worker.description = Some("The worker secret of this installation.".to_owned());
+        components.add_security_scheme("worker_secret", SecurityScheme::Http(worker));
+    }
+}
+
+fn routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::with_openapi(ApiDoc::openapi())
+        .routes(routes!(platforms::list))
+        .routes(routes!(platforms::show))
+        .routes(routes!(connect::create_session))
+        .routes(routes!(connect::authorize))
+        .routes(routes!(connect::callback))
+        .routes(routes!(connect::status))
+        .routes(routes!(connect::disconnect))
+        .routes(routes!(accounts::list))
+        .routes(routes!(accounts::show))
+        .routes(routes!(accounts::publish_options))
+        .routes(routes!(posts::create, posts::list))
+        .routes(routes!(posts::show, posts::cancel))
+        .routes(routes!(posts::metrics))
+        .routes(routes!(posts::journal))
+        .routes(routes!(media::show))
+        .routes(routes!(events::list))
+        .routes(routes!(webhooks::receive))
+        .routes(routes!(compat::authorize))
+        .routes(routes!(compat::callback))
+        .routes(routes!(compat::upload))
+        .routes(routes!(compat::status))
+        .routes(routes!(compat::webhook))
+        .routes(routes!(workers::token_refresh))
+        .routes(routes!(workers::webhooks))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        // Uploads have their own cap, checked while the body streams.
+        .merge(OpenApiRouter::new().routes(routes!(media::upload)).layer(DefaultBodyLimit::disable()))
+}
+
+/// The whole document, from the routes alone: no state, no database.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let mut document = routes().into_openapi();
+    document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    document
+}
+
+/// Everything that the main listener serves.
+#[must_use]
+pub fn router(host: Host) -> Router {
+    let (router, _) = routes().split_for_parts();
+    let mut router = router.merge(pages::routes());
+    if host.config.server.metrics_listen.is_none() && host.config.server.listen.ip().is_loopback() {
+        router = router.route("/metrics", axum::routing::get(health::metrics));
+    }
+    router
+        .layer(DefaultBodyLimit::max(BODY_CAP))
+        .layer(from_fn(middleware::refuse_encoded_bodies))
+        .layer(from_fn(middleware::security_headers))
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(middleware::panicked))
+        .layer(from_fn(problem::render))
+        .layer(from_fn_with_state(host.clone(), request_id::assign))
+        .with_state(host)
+}

@@ -1,0 +1,107 @@
+//! `patchbay keys`: make, list and revoke API keys, straight in the database.
+
+use std::{process::ExitCode, sync::Arc};
+
+use anyhow::{Context, bail};
+use chrono::TimeDelta;
+use clap::Subcommand;
+use patchbay_app::{
+    env::Env,
+    model::{ApiKey, KeyScope},
+    store::Store,
+};
+use patchbay_core::{ApiKeyId, TenantId};
+
+use crate::{config::Config, host, keys::KeyText};
+
+/// Key commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Make a key. Its text is printed once and not kept.
+    Create {
+        /// Label for people.
+        #[arg(long, default_value = "default")]
+        name: String,
+        /// Tenant; made if it is new.
+        #[arg(long, default_value = "default")]
+        tenant: String,
+        /// What it may do; repeat or separate by commas. Default: everything.
+        #[arg(long, value_delimiter = ',', value_parser = parse_scope)]
+        scope: Vec<KeyScope>,
+        /// Days until it dies. Default: never.
+        #[arg(long)]
+        expires_in_days: Option<u32>,
+    },
+    /// List a tenant's keys.
+    List {
+        /// Tenant.
+        #[arg(long, default_value = "default")]
+        tenant: String,
+    },
+    /// Kill a key. Every host stops taking it within five seconds.
+    Revoke {
+        /// Its id, as `list` shows it.
+        id: ApiKeyId,
+        /// Tenant.
+        #[arg(long, default_value = "default")]
+        tenant: String,
+    },
+}
+
+fn parse_scope(text: &str) -> Result<KeyScope, String> {
+    text.parse()
+}
+
+/// Runs a key command.
+///
+/// # Errors
+/// The database or the encryption key cannot be used.
+pub async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
+    let env = Env::system();
+    let store = host::open_store(&config, patchbay_store::Options::default()).await?;
+    match command {
+        Command::Create { name, tenant, scope, expires_in_days } => {
+            let vault = host::open_vault(&config, store.clone(), &env).await?;
+            let tenant = tenant_id(&store, &env, &tenant).await?;
+            let (text, whole) = KeyText::make(&env);
+            let now = env.now();
+            let key = ApiKey {
+                id: ApiKeyId::from_uuid(env.ids.next()),
+                tenant,
+                name,
+                secret_hash: text.hash(&vault),
+                public_id: text.public_id,
+                scopes: if scope.is_empty() { KeyScope::ALL.to_vec() } else { scope },
+                created_at: now,
+                expires_at: expires_in_days.map(|days| now + TimeDelta::days(i64::from(days))),
+                revoked_at: None,
+                last_used_at: None,
+            };
+            store.create_api_key(&key).await.context("storing the key")?;
+            eprintln!("Key {} was made. It is shown only here:", key.id);
+            println!("{}", whole.expose());
+        }
+        Command::List { tenant } => {
+            let tenant = tenant_id(&store, &env, &tenant).await?;
+            for key in store.api_keys(tenant).await? {
+                let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+                let state = if key.revoked_at.is_some() { "revoked" } else { "live" };
+                let used = key.last_used_at.map_or("never".to_owned(), |at| at.to_rfc3339());
+                println!("{}  {state:7}  {:20}  {}  last used {used}", key.id, key.name, scopes.join(","));
+            }
+        }
+        Command::Revoke { id, tenant } => {
+            let tenant = tenant_id(&store, &env, &tenant).await?;
+            if !store.revoke_api_key(tenant, id).await? {
+                bail!("this tenant has no key {id}");
+            }
+            println!("Key {id} is dead.");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn tenant_id(store: &Arc<dyn Store>, env: &Env, name: &str) -> anyhow::Result<TenantId> {
+    let tenant = store.ensure_tenant(TenantId::from_uuid(env.ids.next()), name).await.context("finding the tenant")?;
+    Ok(tenant.id)
+}

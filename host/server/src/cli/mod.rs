@@ -1,0 +1,144 @@
+//! The command line. Only this module reads the environment and the arguments.
+
+mod keys;
+mod simulate;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use tokio::net::TcpListener;
+
+use crate::{
+    api,
+    config::Config,
+    demo,
+    host::{self, Start, Unstartable},
+    providers, serve, telemetry,
+};
+
+/// Configuration that cannot work (`EX_CONFIG` of sysexits).
+const EXIT_CONFIG: u8 = 78;
+
+/// One API to connect social accounts, publish media, follow its status and receive webhooks.
+#[derive(Parser)]
+#[command(name = "patchbay", version, about)]
+struct Cli {
+    /// Configuration file. Default: `patchbay.toml` in this folder, if there is one.
+    #[arg(long, global = true, env = "PATCHBAY_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API and run the workers (the default).
+    Serve,
+    /// Show the whole story against simulated platforms: connect, publish, follow, receive. Then keep serving.
+    Demo(demo::Options),
+    /// Run the simulator of a platform alone.
+    Simulate(simulate::Options),
+    /// Bring the database up to this version's schema.
+    Migrate {
+        /// Only list what is missing. Exits with 1 if something is.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Manage API keys.
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Print the `OpenAPI` document. Needs no database.
+    Openapi,
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Check everything, and print what is in force, with secrets masked.
+    Check,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("patchbay: the runtime cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("patchbay: {error:#}");
+            let configuration = error.chain().any(|cause| cause.is::<Unstartable>());
+            ExitCode::from(if configuration { EXIT_CONFIG } else { 1 })
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Openapi => {
+            println!("{}", openapi_text()?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Demo(options) => demo::run(options).await,
+        Command::Simulate(options) => simulate::run(options).await,
+        Command::Serve => serve_command(load(cli.config)?).await,
+        Command::Migrate { check } => migrate(&load(cli.config)?, check).await,
+        Command::Keys(command) => keys::run(command, load(cli.config)?).await,
+        Command::Config(ConfigCommand::Check) => {
+            println!("{}", load(cli.config)?.effective());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The `OpenAPI` document as committed.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub fn openapi_text() -> anyhow::Result<String> {
+    api::openapi().to_pretty_json().context("writing the OpenAPI document")
+}
+
+fn load(file: Option<PathBuf>) -> anyhow::Result<Config> {
+    Config::load(file.as_deref(), std::env::vars(), &providers::ids())
+        .map_err(|problems| Unstartable(problems.to_string()).into())
+}
+
+async fn serve_command(config: Config) -> anyhow::Result<ExitCode> {
+    telemetry::init(&config.log)?;
+    let metrics = telemetry::metrics::install()?;
+    let listen = config.server.listen;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
+    let built = host::build(config, Start { metrics: Some(metrics), ..Start::default() }).await?;
+    let serving = serve::start(built, listener).await?;
+    serve::asked_to_stop().await;
+    serving.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn migrate(config: &Config, check: bool) -> anyhow::Result<ExitCode> {
+    let url = &config.database.url;
+    let missing = patchbay_store::pending_migrations(url).await.context("reading the database")?;
+    if missing.is_empty() {
+        println!("The schema is up to date.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    for name in &missing {
+        println!("{} {name}", if check { "missing:" } else { "applying:" });
+    }
+    if check {
+        return Ok(ExitCode::FAILURE);
+    }
+    patchbay_store::migrate(url).await.context("migrating the database")?;
+    Ok(ExitCode::SUCCESS)
+}

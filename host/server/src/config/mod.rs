@@ -1,0 +1,155 @@
+//! The configuration: defaults, then `patchbay.toml`, then the environment. It is read once, checked as a whole, and
+//! handed down; nothing below `main` reads the environment.
+//!
+//! Every key stands in the tables of the section files, next to the struct that it fills. The same tables give the
+//! defaults, tell which keys exist, and write the reference (`reference`). `reader` turns values into types and
+//! collects problems, so that all of them are reported at once.
+
+mod database;
+mod effective;
+mod egress;
+mod encryption;
+mod environment;
+mod file;
+mod key;
+mod layer;
+mod log;
+mod problem;
+mod providers;
+mod reader;
+mod reference;
+mod server;
+mod storage;
+#[cfg(test)]
+mod tests;
+mod workers;
+
+use std::{collections::BTreeMap, fmt, path::Path};
+
+use patchbay_core::ProviderId;
+
+pub use self::{
+    database::DatabaseConfig,
+    egress::EgressConfig,
+    encryption::EncryptionConfig,
+    log::{LogConfig, LogFormat},
+    problem::{ConfigProblems, Problem},
+    providers::{Environment, ProviderConfig},
+    reference::reference,
+    server::{FirstParty, ServerConfig},
+    storage::StorageConfig,
+    workers::WorkersConfig,
+};
+use self::{layer::Layer, reader::Reader};
+
+/// Read when no other file is named, if it exists.
+pub const DEFAULT_FILE: &str = "patchbay.toml";
+
+/// Everything that an operator can set. `Debug` shows what `effective` shows.
+#[derive(Clone)]
+pub struct Config {
+    /// The listener and its limits.
+    pub server: ServerConfig,
+    /// Where rows live.
+    pub database: DatabaseConfig,
+    /// Where files live.
+    pub storage: StorageConfig,
+    /// The master key.
+    pub encryption: EncryptionConfig,
+    /// What is logged, and how.
+    pub log: LogConfig,
+    /// Background work and the endpoints that start it.
+    pub workers: WorkersConfig,
+    /// Outgoing connections.
+    pub egress: EgressConfig,
+    /// One for every known provider.
+    pub providers: BTreeMap<ProviderId, ProviderConfig>,
+    entries: Vec<effective::Entry>,
+}
+
+impl Config {
+    /// Reads the configuration. Without `file`, the variable `PATCHBAY_CONFIG` names it, or else [`DEFAULT_FILE`] is
+    /// read if it exists. `known` are the providers of this program: each has a section and its plain variables.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its source.
+    pub fn load(
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (String, String)>,
+        known: &[ProviderId],
+    ) -> Result<Self, ConfigProblems> {
+        let mut problems = Vec::new();
+        let env = environment::read(env, known, &mut problems);
+        let file = file::read(file.or(env.config_file.as_deref()), known, &mut problems);
+        let below = [layer::defaults(known)].into_iter().chain(file);
+        Self::from_layers(below.chain(env.layers).collect(), known, problems)
+    }
+
+    /// Reads the configuration from variables alone, without any file.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn from_environment(
+        env: impl IntoIterator<Item = (String, String)>,
+        known: &[ProviderId],
+    ) -> Result<Self, ConfigProblems> {
+        let mut problems = Vec::new();
+        let env = environment::read(env, known, &mut problems);
+        let below = [layer::defaults(known)].into_iter();
+        Self::from_layers(below.chain(env.layers).collect(), known, problems)
+    }
+
+    /// What holds when nothing is set, whatever files and variables there are.
+    #[must_use]
+    pub fn defaults(known: &[ProviderId]) -> Self {
+        Self::from_environment([], known).expect("the defaults have no problem")
+    }
+
+    /// The configuration in force: every key, its value without secrets, and where that value comes from.
+    #[must_use]
+    pub fn effective(&self) -> String {
+        effective::render(&self.entries)
+    }
+
+    fn from_layers(layers: Vec<Layer>, known: &[ProviderId], problems: Vec<Problem>) -> Result<Self, ConfigProblems> {
+        let mut reader = Reader::new(layers, problems)?;
+        let r = &mut reader;
+        let server = ServerConfig::read(r);
+        let storage = StorageConfig::read(r);
+        let config = Self {
+            database: DatabaseConfig::read(r),
+            encryption: EncryptionConfig::read(r, &storage),
+            log: LogConfig::read(r),
+            workers: WorkersConfig::read(r),
+            egress: EgressConfig::read(r),
+            providers: known
+                .iter()
+                .map(|id| (id.clone(), ProviderConfig::read(r, id)))
+                .collect(),
+            server,
+            storage,
+            entries: Vec::new(),
+        };
+        config.validate(r);
+        let entries = reader.finish()?;
+        Ok(Self { entries, ..config })
+    }
+
+    fn validate(&self, r: &mut Reader) {
+        self.server.validate(r);
+        self.database.validate(r);
+        self.encryption.validate(r);
+        self.log.validate(r);
+        self.workers.validate(r);
+        self.egress.validate(r);
+        for (id, provider) in &self.providers {
+            provider.validate(r, id);
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.effective())
+    }
+}

@@ -1,0 +1,83 @@
+//! `[workers]`: background work, and the endpoints by which a scheduler starts it.
+
+use patchbay_app::secret::Secret;
+
+use super::{
+    key::{Key, Kind, Section},
+    reader::Reader,
+};
+
+/// The old one and the new one, while they are exchanged.
+pub(super) const MAX_ACTIVE: usize = 2;
+const MIN_SECRET_BYTES: usize = 32;
+
+/// Background work.
+#[derive(Clone)]
+pub struct WorkersConfig {
+    /// Whether the server works off the queue itself.
+    pub enabled: bool,
+    /// Jobs at once.
+    pub concurrency: usize,
+    /// Who may call the worker endpoints; if empty, nobody.
+    pub secrets: Vec<Secret<String>>,
+}
+
+pub(super) const SECTION: Section = Section {
+    name: "workers",
+    about: "Background work, and the endpoints by which a scheduler starts it.",
+    keys: &[
+        Key::new(
+            "workers.enabled",
+            Kind::Flag,
+            "Whether the server works off the queue itself.",
+        )
+        .or("true"),
+        Key::new(
+            "workers.concurrency",
+            Kind::Whole(1, 256),
+            "Jobs at once in this process.",
+        )
+        .or("4"),
+        Key::new(
+            "workers.secrets",
+            Kind::Secrets,
+            "Bearer secrets of the worker endpoints, at most two, so that they can be exchanged one after the other. \
+             At least 32 bytes each. Without any, the endpoints answer 401.",
+        )
+        .plain("WORKER_SECRET"),
+        Key::new(
+            "workers.secrets_file",
+            Kind::Path,
+            "A file with these secrets in place of `secrets`, one a line.",
+        ),
+    ],
+};
+
+impl WorkersConfig {
+    pub(super) fn read(r: &mut Reader) -> Self {
+        Self {
+            enabled: r.flag("workers.enabled"),
+            concurrency: r.whole("workers.concurrency"),
+            secrets: r.secrets_or_file("workers.secrets"),
+        }
+    }
+
+    pub(super) fn validate(&self, r: &mut Reader) {
+        let key = if r.is_set("workers.secrets_file") {
+            "workers.secrets_file"
+        } else {
+            "workers.secrets"
+        };
+        if self.secrets.len() > MAX_ACTIVE {
+            r.problem(key, "holds more than two secrets: remove the oldest");
+        }
+        if self
+            .secrets
+            .iter()
+            .any(|secret| secret.expose().len() < MIN_SECRET_BYTES)
+        {
+            let message = "holds a secret of less than 32 bytes; `openssl rand -hex 32` makes a good one";
+            r.problem(key, message);
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Wiring: from a [`Config`] to a running host. The only place that knows every concrete type.
+
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use anyhow::{Context, bail};
+use metrics_exporter_prometheus::PrometheusHandle;
+use patchbay_app::{
+    App, Parts,
+    env::{Clock, Env},
+    journal::TokenJournal,
+    registry::{Registered, Registry},
+    secret::Secret,
+    store::Store,
+    tokens,
+    vault::{KeyProblem, MasterKey, Vault},
+};
+use patchbay_core::{AppCredentials, ProviderId, SecretRef, Settings};
+use patchbay_egress::Egress;
+use patchbay_simkit::stand::{Stand, StandConfig};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use url::Url;
+
+use crate::{
+    api::{auth::Gate, workers::Passes},
+    config::{Config, Environment, ProviderConfig},
+    media::MediaFolder,
+    providers::{BUILT_IN, Entry},
+};
+
+/// What every handler and worker shares.
+#[derive(Clone)]
+pub struct Host(Arc<Inner>);
+
+/// See [`Host`].
+pub struct Inner {
+    /// Use cases.
+    pub app: Arc<App>,
+    /// Configuration.
+    pub config: Config,
+    /// Media bytes.
+    pub files: MediaFolder,
+    /// Metrics, if they are recorded.
+    pub metrics: Option<PrometheusHandle>,
+    /// API keys in use, and addresses that guess.
+    pub gate: Gate,
+    /// Worker passes by HTTP.
+    pub passes: Passes,
+    /// Authenticates list cursors.
+    pub cursor_key: Secret<[u8; 32]>,
+    /// Cancelled when the host is to stop.
+    pub stopping: CancellationToken,
+}
+
+impl std::ops::Deref for Host {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Host {
+    /// A URL of this host as browsers know it.
+    #[must_use]
+    pub fn public_url(&self, path: &str) -> Url {
+        let mut url = self.config.server.public_url.clone();
+        url.set_path(path);
+        url
+    }
+}
+
+/// What a host is started with besides its configuration.
+#[derive(Default)]
+pub struct Start {
+    /// Time, ids and chance; `None`: the real ones.
+    pub env: Option<Env>,
+    /// A clock for the store; `None`: the database's.
+    pub store_clock: Option<Arc<dyn Clock>>,
+    /// Metrics, if they are recorded.
+    pub metrics: Option<PrometheusHandle>,
+    /// Media hosts that in-process simulators may fetch from.
+    pub media_hosts: std::collections::BTreeMap<String, SocketAddr>,
+    /// PostgreSQL: accept a server that may lose what it has committed. For throwaway servers.
+    pub allow_unsafe_durability: bool,
+}
+
+/// A host, with the simulators that it started.
+pub struct Built {
+    /// The host.
+    pub host: Host,
+    /// Simulators by provider.
+    pub simulators: Vec<(ProviderId, Box<dyn Stand>)>,
+}
+
+/// Cannot start for a reason that a restart does not mend: exit code 78 (`EX_CONFIG`).
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unstartable(pub String);
+
+/// Builds a host. It neither listens nor works yet.
+///
+/// # Errors
+/// The configuration does not fit the database, the key or the network.
+pub async fn build(config: Config, start: Start) -> anyhow::Result<Built> {
+    let env = start.env.unwrap_or_else(Env::system);
+    std::fs::create_dir_all(&config.storage.dir)
+        .with_context(|| format!("making the folder {}", config.storage.dir.display()))?;
+    let options = patchbay_store::Options {
+        clock: start.store_clock,
+        ids: env.ids.clone(),
+        allow_unsafe_durability: start.allow_unsafe_durability,
+        ..patchbay_store::Options::default()
+    };
+    let store = open_store(&config, options).await?;
+    let vault = open_vault(&config, store.clone(), &env).await?;
+    let cursor_key = vault.derive("patchbay/cursor/v1");
+    let files = MediaFolder::open(&config.storage.dir.join("media")).context("opening the media folder")?;
+
+    let mut registry = Registry::default();
+    let mut simulators = Vec::new();
+    let mut maps = HashMap::new();
+    for entry in BUILT_IN {
+        let id = ProviderId::parse(entry.id).context("a built-in provider's id")?;
+        let Some(settings) = config.providers.get(&id).filter(|settings| settings.enabled) else { continue };
+        let simulated = settings.environment == Environment::Simulator;
+        let registered = register(entry, settings, &config, simulated, &env)?;
+        if simulated {
+            let hosts = if settings.simulator_hosts.is_empty() {
+                let stand = start_stand(entry, &registered, &config, start.media_hosts.clone()).await?;
+                let hosts = stand.hosts().into_iter().collect();
+                info!(provider = %id, "The platform is simulated; controls at http://{}/_admin/", stand.admin());
+                simulators.push((id.clone(), stand));
+                hosts
+            } else {
+                settings.simulator_hosts.clone().into_iter().collect()
+            };
+            maps.insert(id, hosts);
+        }
+        registry.add(registered).context("registering a provider")?;
+    }
+
+    let open_cidrs = config.egress.open_cidrs.clone();
+    let egress = patchbay_egress::Config { open_cidrs, simulators: maps, ..patchbay_egress::Config::default() };
+    let wire = Arc::new(Egress::new(egress).context("building the HTTP client")?);
+    let journal = TokenJournal::at(&config.storage.dir.join("token-journal"));
+    let media = Arc::new(files.clone());
+    let app = App::new(Parts { env, store, wire, vault, media, journal, registry });
+    match tokens::replay_journal(&app).await {
+        Ok(0) => {}
+        Ok(stored) => info!(stored, "Stored renewed tokens that a crash had left in the journal"),
+        Err(error) => warn!(%error, "The token journal cannot be read"),
+    }
+    let host = Host(Arc::new(Inner {
+        app,
+        config,
+        files,
+        metrics: start.metrics,
+        gate: Gate::default(),
+        passes: Passes::default(),
+        cursor_key,
+        stopping: CancellationToken::new(),
+    }));
+    Ok(Built { host, simulators })
+}
+
+/// Opens the database of a configuration.
+///
+/// # Errors
+/// It cannot or must not be used.
+pub async fn open_store(config: &Config, options: patchbay_store::Options) -> anyhow::Result<Arc<dyn Store>> {
+    make_parent(&config.database.url)?;
+    let options = patchbay_store::Options { connections: config.database.max_connections, ..options };
+    patchbay_store::open(&config.database.url, options).await.context("opening the database")
+}
+
+/// SQLite makes a file, but not its folder.
+fn make_parent(url: &str) -> anyhow::Result<()> {
+    let Some(path) = url.strip_prefix("sqlite:") else { return Ok(()) };
+    let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).with_context(|| format!("making the folder {}", parent.display()))?;
+    }
+    Ok(())
+}
+
+/// Opens the vault with the key of the configuration. Makes a key only where nothing has ever been sealed.
+///
+/// # Errors
+/// The key is missing, or is not this database's. Nothing is changed then.
+pub async fn open_vault(config: &Config, store: Arc<dyn Store>, env: &Env) -> anyhow::Result<Vault> {
+    let path = config.encryption.key_file.clone().unwrap_or_default();
+    let key = match (&config.encryption.key, std::fs::read_to_string(&path)) {
+        (Some(key), _) => MasterKey::from_hex(key.expose()).map_err(|error| Unstartable(error.to_owned()))?,
+        (None, Ok(text)) => {
+            let text = Secret::new(text);
+            let place = |error| Unstartable(format!("{error}, and {} holds something else", path.display()));
+            MasterKey::from_hex(text.expose()).map_err(place)?
+        }
+        (None, Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            let state = store.key_state().await.context("reading the data keys")?;
+            if !state.keys.is_empty() || state.sealed_rows {
+                bail!(Unstartable(format!(
+                    "this database holds secrets that were sealed with a key, and there is no key: neither {} nor \
+                     TOKEN_ENCRYPTION_KEY. Put the key back from its backup. Nothing was changed.",
+                    path.display()
+                )));
+            }
+            make_key(&path, env)?
+        }
+        (None, Err(error)) => bail!(Unstartable(format!("{} cannot be read: {error}", path.display()))),
+    };
+    match Vault::open(store, Arc::new(key), env.clone()).await {
+        Ok(vault) => Ok(vault),
+        Err(KeyProblem::Store(error)) => Err(error).context("reading the data keys"),
+        Err(problem @ (KeyProblem::Wrong { .. } | KeyProblem::KeysLost)) => bail!(Unstartable(problem.to_string())),
+    }
+}
+
+fn make_key(path: &std::path::Path, env: &Env) -> anyhow::Result<MasterKey> {
+    use std::io::Write;
+
+    let bytes = env.random::<32>();
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).with_context(|| format!("making the key file {}", path.display()))?;
+    let text = Secret::new(hex::encode(bytes));
+    writeln!(file, "{}", text.expose())?;
+    file.sync_all()?;
+    warn!("Made a new encryption key in {}. Back it up: without it, every connected account is lost.", path.display());
+    Ok(MasterKey::new(bytes))
+}
+
+fn register(
+    entry: &Entry,
+    settings: &ProviderConfig,
+    config: &Config,
+    simulated: bool,
+    env: &Env,
+) -> anyhow::Result<Registered> {
+    let provider = (entry.build)(&Settings(settings.settings.clone()))
+        .with_context(|| format!("reading [providers.{}.settings]", entry.id))?;
+    let client_id = match (&settings.client_id, simulated) {
+        (Some(id), _) => id.clone(),
+        (None, true) => format!("simulated-{}-app", entry.id),
+        (None, false) => bail!(Unstartable(format!("providers.{}.client_id is not set", entry.id))),
+    };
+    let client_secret = match (&settings.client_secret, simulated) {
+        (Some(secret), _) => secret.clone(),
+        // Nobody needs to know it: the simulator is told.
+        (None, true) => Secret::new(hex::encode(env.random::<16>())),
+        (None, false) => bail!(Unstartable(format!("providers.{}.client_secret is not set", entry.id))),
+    };
+    let redirect_uri = settings.redirect_uri.clone().unwrap_or_else(|| {
+        let mut url = config.server.public_url.clone();
+        url.set_path(&format!("/api/platforms/{}/callback", entry.id));
+        url
+    });
+    let mut webhook_secrets = settings.webhook_secrets.clone();
+    if webhook_secrets.is_empty() {
+        webhook_secrets.push(client_secret.clone());
+    }
+    Ok(Registered {
+        provider,
+        app: AppCredentials { client_id, client_secret: SecretRef::app("client_secret") },
+        client_secret,
+        webhook_secrets,
+        redirect_uri,
+        simulated,
+    })
+}
+
+async fn start_stand(
+    entry: &Entry,
+    registered: &Registered,
+    config: &Config,
+    media_hosts: std::collections::BTreeMap<String, SocketAddr>,
+) -> anyhow::Result<Box<dyn Stand>> {
+    let stand = StandConfig {
+        client_id: registered.app.client_id.clone(),
+        client_secret: registered.client_secret.expose().clone(),
+        redirect_uri: registered.redirect_uri.to_string(),
+        webhook_url: Some(format!("http://{}/api/platforms/{}/webhooks", config.server.listen, entry.id)),
+        media_hosts,
+        first_port: None,
+    };
+    (entry.simulator)(stand)
+        .await
+        .map_err(|error| anyhow::anyhow!("starting the simulator of {}: {error}", entry.id))
+}

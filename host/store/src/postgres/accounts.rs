@@ -1,0 +1,450 @@
+//! Connected accounts and the life of their tokens.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use patchbay_app::{
+    model::{Account, AccountStatus, JobKind, NewAccount, NewEvent, NewJob, TokenUpdate},
+    store::{
+        AccountFilter, Accounts, Connected, Constraint, Cursor, Page, PageRequest, RefreshLease, StoreError,
+        StoreResult,
+    },
+};
+use patchbay_core::{AccountId, JobId, TenantId};
+use sqlx::{PgConnection, Postgres, QueryBuilder};
+
+use super::{
+    PostgresStore,
+    events::add_own_event,
+    jobs::{finish_job, finish_waiting_job, move_job, put_job},
+    posts::{cancel_queued_posts, wake_open_posts},
+};
+use crate::{
+    error::db,
+    rows::{self, account_columns, span},
+};
+
+#[async_trait]
+impl Accounts for PostgresStore {
+    async fn place_grant(&self, account: &NewAccount) -> StoreResult<Connected> {
+        let mut connection = self.pool.acquire().await.map_err(db)?;
+        place(&mut connection, account).await
+    }
+
+    async fn finish_connect(
+        &self,
+        to: Connected,
+        account: &NewAccount,
+        tokens: &TokenUpdate,
+        refresh: &NewJob,
+        event: &NewEvent,
+    ) -> StoreResult<Account> {
+        let mut tx = self.begin().await?;
+        let now = self.time(&mut tx).await?;
+        let is_current = place(&mut tx, account).await? == to && tokens.tokens.version == to.next_version;
+        if !is_current {
+            return Err(StoreError::Stale);
+        }
+        let row = sqlx::query(concat!(
+            "INSERT INTO accounts
+                 (tenant_id, id, owner, provider, client_id, remote_id, display_name, username, avatar_url,
+                  profile_url, scopes, status, simulated, token_version, tokens, access_expires_at,
+                  refresh_expires_at, connected_at, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $19)
+             ON CONFLICT (tenant_id, id) DO UPDATE
+             SET owner = excluded.owner,
+                 display_name = excluded.display_name,
+                 username = excluded.username,
+                 avatar_url = excluded.avatar_url,
+                 profile_url = excluded.profile_url,
+                 scopes = excluded.scopes,
+                 status = excluded.status,
+                 status_code = NULL,
+                 simulated = excluded.simulated,
+                 token_version = excluded.token_version,
+                 tokens = excluded.tokens,
+                 access_expires_at = excluded.access_expires_at,
+                 refresh_expires_at = excluded.refresh_expires_at,
+                 refresh_holder = NULL,
+                 refresh_until = NULL,
+                 connected_at = excluded.connected_at,
+                 updated_at = excluded.updated_at
+             WHERE accounts.token_version + 1 = excluded.token_version
+             RETURNING ",
+            account_columns!()
+        ))
+        .bind(account.tenant.as_uuid())
+        .bind(to.id.as_uuid())
+        .bind(&account.owner)
+        .bind(account.provider.as_str())
+        .bind(&account.client_id)
+        .bind(rows::text(&account.remote_id))
+        .bind(account.display_name.as_deref().map(rows::text))
+        .bind(account.username.as_deref().map(rows::text))
+        .bind(account.avatar_url.as_ref().map(url::Url::as_str))
+        .bind(account.profile_url.as_ref().map(url::Url::as_str))
+        .bind(rows::json(&account.scopes)?)
+        .bind(account.status.as_str())
+        .bind(account.simulated)
+        .bind(to.next_version)
+        .bind(&tokens.tokens.envelope)
+        .bind(tokens.access_expires_at)
+        .bind(tokens.refresh_expires_at)
+        .bind(account.connected_at)
+        .bind(now)
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(taken)?
+        .ok_or(StoreError::Stale)?;
+        let account = rows::account(&row)?;
+        let target = to.id.as_uuid();
+        match tokens.refresh_due_at {
+            Some(due) => move_job(&mut tx, refresh, target, due, now).await?,
+            None => finish_waiting_job(&mut tx, JobKind::Refresh, target, now).await?,
+        }
+        // A disconnect that is not through yet must not end the new grant.
+        finish_waiting_job(&mut tx, JobKind::Revoke, target, now).await?;
+        add_own_event(&mut tx, account.tenant, &account.provider, event, now).await?;
+        wake_open_posts(&mut tx, account.tenant, account.id, now).await?;
+        tx.commit().await.map_err(db)?;
+        Ok(account)
+    }
+
+    async fn account(&self, tenant: TenantId, id: AccountId) -> StoreResult<Option<Account>> {
+        let mut connection = self.pool.acquire().await.map_err(db)?;
+        read(&mut connection, tenant, id).await
+    }
+
+    async fn accounts(
+        &self,
+        tenant: TenantId,
+        filter: &AccountFilter,
+        page: PageRequest,
+    ) -> StoreResult<Page<Account>> {
+        let mut query = QueryBuilder::<Postgres>::new(concat!(
+            "SELECT ",
+            account_columns!(),
+            " FROM accounts WHERE tenant_id = "
+        ));
+        query.push_bind(tenant.as_uuid());
+        if let Some(provider) = &filter.provider {
+            query.push(" AND provider = ").push_bind(provider.as_str());
+        }
+        if let Some(owner) = &filter.owner {
+            query.push(" AND owner = ").push_bind(owner);
+        }
+        if let Some(status) = filter.status {
+            query.push(" AND status = ").push_bind(status.as_str());
+        }
+        if let Some(after) = page.after {
+            query.push(" AND (created_at, id) < (").push_bind(after.at);
+            query.push(", ").push_bind(after.id).push(")");
+        }
+        query
+            .push(" ORDER BY created_at DESC, id DESC LIMIT ")
+            .push_bind(rows::page_rows(page));
+        let found = query.build().fetch_all(&self.pool).await.map_err(db)?;
+        let accounts = found.iter().map(rows::account).collect::<Result<_, _>>()?;
+        Ok(rows::page(accounts, page, |account: &Account| Cursor {
+            at: account.created_at,
+            id: account.id.as_uuid(),
+        }))
+    }
+
+    async fn lease_refresh(
+        &self,
+        tenant: TenantId,
+        id: AccountId,
+        expected_version: i64,
+        holder: &str,
+        ttl: Duration,
+    ) -> StoreResult<RefreshLease> {
+        let granted = sqlx::query(concat!(
+            "UPDATE accounts
+             SET refresh_holder = $4, refresh_until = COALESCE($6, now()) + $5
+             WHERE tenant_id = $1 AND id = $2 AND token_version = $3
+                 AND tokens IS NOT NULL AND status IN ('pending', 'active')
+                 AND (refresh_until IS NULL OR refresh_until <= COALESCE($6, now()))
+             RETURNING ",
+            account_columns!()
+        ))
+        .bind(tenant.as_uuid())
+        .bind(id.as_uuid())
+        .bind(expected_version)
+        .bind(holder)
+        .bind(span(ttl))
+        .bind(self.test_time())
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(db)?;
+        if let Some(row) = granted {
+            return Ok(RefreshLease::Granted(Box::new(rows::account(&row)?)));
+        }
+        let busy = sqlx::query(
+            "SELECT refresh_until
+             FROM accounts
+             WHERE tenant_id = $1 AND id = $2 AND token_version = $3
+                 AND tokens IS NOT NULL AND status IN ('pending', 'active')",
+        )
+        .bind(tenant.as_uuid())
+        .bind(id.as_uuid())
+        .bind(expected_version)
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(db)?;
+        let until = busy
+            .map(|row| rows::Cells::of(&row, "accounts").maybe_time("refresh_until"))
+            .transpose()?
+            .flatten();
+        // No time here: the lease was given back between the two looks. The caller reads again either way.
+        Ok(until.map_or(RefreshLease::Moved, |until| RefreshLease::Busy { until }))
+    }
+
+    async fn swap_tokens(
+        &self,
+        tenant: TenantId,
+        id: AccountId,
+        expected_version: i64,
+        tokens: &TokenUpdate,
+    ) -> StoreResult<bool> {
+        rows::check_version(tokens, expected_version)?;
+        let mut tx = self.reserved.begin_with(self.begin).await.map_err(db)?;
+        let now = self.time(&mut tx).await?;
+        // A revoked account keeps its state, but the newest tokens: they are what its revocation needs.
+        let row = sqlx::query(concat!(
+            "UPDATE accounts
+             SET tokens = $4,
+                 token_version = $3 + 1,
+                 access_expires_at = $5,
+                 refresh_expires_at = $6,
+                 refresh_holder = NULL,
+                 refresh_until = NULL,
+                 status_code = CASE WHEN status = 'reauth_required' THEN NULL ELSE status_code END,
+                 status = CASE WHEN status = 'reauth_required' THEN 'active' ELSE status END,
+                 updated_at = $7
+             WHERE tenant_id = $1 AND id = $2 AND token_version = $3
+             RETURNING ",
+            account_columns!()
+        ))
+        .bind(tenant.as_uuid())
+        .bind(id.as_uuid())
+        .bind(expected_version)
+        .bind(&tokens.tokens.envelope)
+        .bind(tokens.access_expires_at)
+        .bind(tokens.refresh_expires_at)
+        .bind(now)
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(db)?;
+        let Some(row) = row else {
+            return Ok(false);
+        };
+        let account = rows::account(&row)?;
+        if account.status != AccountStatus::Revoked {
+            match tokens.refresh_due_at {
+                Some(due) => {
+                    let job = rows::refresh_job(JobId::from_uuid(self.ids.next()), &account);
+                    move_job(&mut tx, &job, id.as_uuid(), due, now).await?;
+                }
+                None => finish_waiting_job(&mut tx, JobKind::Refresh, id.as_uuid(), now).await?,
+            }
+        }
+        tx.commit().await.map_err(db)?;
+        Ok(true)
+    }
+
+    async fn release_refresh(&self, tenant: TenantId, id: AccountId, holder: &str) -> StoreResult<()> {
+        sqlx::query(
+            "UPDATE accounts
+             SET refresh_holder = NULL, refresh_until = NULL
+             WHERE tenant_id = $1 AND id = $2 AND refresh_holder = $3",
+        )
+        .bind(tenant.as_uuid())
+        .bind(id.as_uuid())
+        .bind(holder)
+        .execute(&self.pool)
+        .await
+        .map_err(db)?;
+        Ok(())
+    }
+
+    async fn require_reauth(
+        &self,
+        tenant: TenantId,
+        id: AccountId,
+        expected_version: i64,
+        code: &str,
+        event: &NewEvent,
+    ) -> StoreResult<bool> {
+        let mut tx = self.begin().await?;
+        let now = self.time(&mut tx).await?;
+        let row = sqlx::query(concat!(
+            "UPDATE accounts
+             SET status = 'reauth_required', status_code = $4, updated_at = $5
+             WHERE tenant_id = $1 AND id = $2 AND token_version = $3 AND status = 'active'
+             RETURNING ",
+            account_columns!()
+        ))
+        .bind(tenant.as_uuid())
+        .bind(id.as_uuid())
+        .bind(expected_version)
+        .bind(rows::text(code))
+        .bind(now)
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(db)?;
+        let Some(row) = row else {
+            return Ok(false);
+        };
+        let account = rows::account(&row)?;
+        add_own_event(&mut tx, tenant, &account.provider, event, now).await?;
+        tx.commit().await.map_err(db)?;
+        Ok(true)
+    }
+
+    async fn begin_disconnect(
+        &self,
+        tenant: TenantId,
+        id: AccountId,
+        code: &str,
+        revoke: Option<&NewJob>,
+        event: &NewEvent,
+    ) -> StoreResult<Option<Account>> {
+        let mut tx = self.begin().await?;
+        let now = self.time(&mut tx).await?;
+        let row = sqlx::query(concat!(
+            "UPDATE accounts
+             SET status = 'revoked', status_code = $3, refresh_holder = NULL, refresh_until = NULL, updated_at = $4
+             WHERE tenant_id = $1 AND id = $2 AND status <> 'revoked'
+             RETURNING ",
+            account_columns!()
+        ))
+        .bind(tenant.as_uuid())
+        .bind(id.as_uuid())
+        .bind(rows::text(code))
+        .bind(now)
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(db)?;
+        let Some(row) = row else {
+            return read(&mut tx, tenant, id).await;
+        };
+        let account = rows::account(&row)?;
+        finish_job(&mut tx, JobKind::Refresh, id.as_uuid(), now).await?;
+        cancel_queued_posts(&mut tx, tenant, id, now).await?;
+        if let Some(job) = revoke {
+            put_job(&mut tx, job, job.target, now).await?;
+        }
+        add_own_event(&mut tx, tenant, &account.provider, event, now).await?;
+        tx.commit().await.map_err(db)?;
+        Ok(Some(account))
+    }
+
+    async fn erase_tokens(&self, tenant: TenantId, id: AccountId) -> StoreResult<()> {
+        let mut tx = self.begin().await?;
+        let now = self.time(&mut tx).await?;
+        let erased = erase(&mut tx, tenant, id, now).await?;
+        if erased {
+            finish_job(&mut tx, JobKind::Revoke, id.as_uuid(), now).await?;
+        }
+        tx.commit().await.map_err(db)
+    }
+}
+
+/// What it means that a grant ran into another one which was stored at the same time.
+fn taken(error: sqlx::Error) -> StoreError {
+    let constraint = error.as_database_error().and_then(|cause| cause.constraint());
+    match constraint {
+        Some("accounts_remote") => StoreError::Stale,
+        Some("accounts_grant") => StoreError::Conflict(Constraint::AccountOfOtherTenant),
+        _ => db(error),
+    }
+}
+
+/// Where a grant goes now; see [`Accounts::place_grant`].
+async fn place(connection: &mut PgConnection, account: &NewAccount) -> StoreResult<Connected> {
+    let taken: bool = sqlx::query_scalar(
+        "SELECT EXISTS (
+             SELECT 1
+             FROM accounts
+             WHERE provider = $1 AND client_id = $2 AND remote_id = $3
+                 AND (status <> 'revoked' OR tokens IS NOT NULL)
+                 AND tenant_id <> $4)",
+    )
+    .bind(account.provider.as_str())
+    .bind(&account.client_id)
+    .bind(rows::text(&account.remote_id))
+    .bind(account.tenant.as_uuid())
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(db)?;
+    if taken {
+        return Err(StoreError::Conflict(Constraint::AccountOfOtherTenant));
+    }
+    let row = sqlx::query(
+        "SELECT id, token_version
+         FROM accounts
+         WHERE provider = $1 AND client_id = $2 AND remote_id = $3 AND tenant_id = $4",
+    )
+    .bind(account.provider.as_str())
+    .bind(&account.client_id)
+    .bind(rows::text(&account.remote_id))
+    .bind(account.tenant.as_uuid())
+    .fetch_optional(connection)
+    .await
+    .map_err(db)?;
+    let Some(row) = row else {
+        return Ok(Connected {
+            id: account.id,
+            next_version: 1,
+        });
+    };
+    let cells = rows::Cells::of(&row, "accounts");
+    Ok(Connected {
+        id: AccountId::from_uuid(cells.uuid("id")?),
+        next_version: cells.int("token_version")? + 1,
+    })
+}
+
+async fn read(connection: &mut PgConnection, tenant: TenantId, id: AccountId) -> StoreResult<Option<Account>> {
+    let row = sqlx::query(concat!(
+        "SELECT ",
+        account_columns!(),
+        " FROM accounts WHERE tenant_id = $1 AND id = $2"
+    ))
+    .bind(tenant.as_uuid())
+    .bind(id.as_uuid())
+    .fetch_optional(connection)
+    .await
+    .map_err(db)?;
+    row.as_ref().map(rows::account).transpose()
+}
+
+/// Erases the tokens of a revoked account. The version rises, so that a renewal under way finds it moved. `false`: it
+/// is not revoked.
+pub(super) async fn erase(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    id: AccountId,
+    now: DateTime<Utc>,
+) -> StoreResult<bool> {
+    let done = sqlx::query(
+        "UPDATE accounts
+         SET token_version = CASE WHEN tokens IS NULL THEN token_version ELSE token_version + 1 END,
+             tokens = NULL,
+             access_expires_at = NULL,
+             refresh_expires_at = NULL,
+             refresh_holder = NULL,
+             refresh_until = NULL,
+             updated_at = CASE WHEN tokens IS NULL THEN updated_at ELSE $3 END
+         WHERE tenant_id = $1 AND id = $2 AND status = 'revoked'",
+    )
+    .bind(tenant.as_uuid())
+    .bind(id.as_uuid())
+    .bind(now)
+    .execute(connection)
+    .await
+    .map_err(db)?;
+    Ok(done.rows_affected() > 0)
+}

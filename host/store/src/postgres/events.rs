@@ -1,0 +1,391 @@
+//! Webhooks and events.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use patchbay_app::{
+    model::{Account, AccountStatus, AppliedEvent, Event, InboxItem, InboxStatus, JobKind, Lease, NewEvent, NewJob},
+    store::{Cursor, EventFilter, Events, JobEnd, Page, PageRequest, StoreError, StoreResult, StoredInbox},
+};
+use patchbay_core::{EventId, EventKind, InboxId, IncomingEvent, JobId, PostId, ProviderId, TenantId};
+use sqlx::{PgConnection, Postgres, QueryBuilder};
+use uuid::Uuid;
+
+use super::{
+    PostgresStore,
+    accounts::erase,
+    jobs::{end_claim, finish_job, hold},
+    posts::{self, add_remote_ids, wake_post},
+};
+use crate::{
+    error::{db, is_deadlock},
+    rows::{self, Cells, account_columns, event_columns},
+};
+
+/// How often a transaction is tried again after the server ended it to resolve a deadlock.
+const DEADLOCK_TRIES: usize = 3;
+
+#[async_trait]
+impl Events for PostgresStore {
+    async fn store_inbox(&self, item: &InboxItem, job: &NewJob) -> StoreResult<StoredInbox> {
+        // One statement, so that the sender of the webhook waits for one round trip.
+        let stored = sqlx::query(
+            "WITH stored AS (
+                 INSERT INTO inbox
+                     (id, tenant_id, provider, client_id, scheme, digest, body, received_at, status, correlation_id)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                 ON CONFLICT (tenant_id, provider, digest) DO NOTHING
+                 RETURNING id)
+             INSERT INTO jobs
+                 (id, tenant_id, kind, target, status, concurrency_key, run_at, due_at, attempts, fence,
+                  correlation_id, created_at)
+             SELECT $11, $12, $13, $14, 'ready', $15, COALESCE($16, $18, now()), COALESCE($16, $18, now()), 0, 0, $17,
+                 COALESCE($18, now())
+             FROM stored
+             ON CONFLICT (target, kind) WHERE status IN ('ready', 'running') DO UPDATE
+             SET run_at = CASE WHEN jobs.status = 'ready' THEN LEAST(jobs.run_at, excluded.run_at) ELSE jobs.run_at END,
+                 due_at = CASE WHEN jobs.status = 'ready' THEN LEAST(jobs.due_at, excluded.run_at) ELSE jobs.due_at END,
+                 wake_at = CASE
+                     WHEN jobs.status = 'running' THEN LEAST(jobs.wake_at, excluded.run_at)
+                 END",
+        )
+        .bind(item.id.as_uuid())
+        .bind(item.tenant.as_uuid())
+        .bind(item.provider.as_str())
+        .bind(&item.client_id)
+        .bind(&item.scheme)
+        .bind(&item.digest[..])
+        .bind(&item.body)
+        .bind(item.received_at)
+        .bind(item.status.as_str())
+        .bind(&item.correlation_id)
+        .bind(job.id.as_uuid())
+        .bind(job.tenant.as_uuid())
+        .bind(job.kind.as_str())
+        .bind(job.target)
+        .bind(&job.concurrency_key)
+        .bind(job.run_at)
+        .bind(&job.correlation_id)
+        .bind(self.test_time())
+        .execute(&self.reserved)
+        .await
+        .map_err(db)?;
+        Ok(if stored.rows_affected() > 0 {
+            StoredInbox::New
+        } else {
+            StoredInbox::Duplicate
+        })
+    }
+
+    async fn inbox(&self, id: InboxId) -> StoreResult<Option<InboxItem>> {
+        let mut connection = self.pool.acquire().await.map_err(db)?;
+        read_inbox(&mut connection, id).await
+    }
+
+    async fn apply_events(
+        &self,
+        lease: Lease,
+        inbox: InboxId,
+        events: &[IncomingEvent],
+        ids: &[EventId],
+    ) -> StoreResult<Vec<AppliedEvent>> {
+        rows::check_ids(events, ids)?;
+        // Two webhooks that speak of the same posts in another order may wait for each other.
+        for _ in 0..DEADLOCK_TRIES {
+            match self.apply_once(lease, inbox, events, ids).await {
+                Err(error) if is_deadlock(&error) => {}
+                end => return end,
+            }
+        }
+        self.apply_once(lease, inbox, events, ids).await
+    }
+
+    async fn bury_inbox(&self, lease: Lease, inbox: InboxId, code: &str) -> StoreResult<()> {
+        let mut tx = self.begin().await?;
+        let now = hold(self, &mut tx, lease, None, JobKind::Ingest, inbox.as_uuid()).await?;
+        settle_inbox(&mut tx, inbox, InboxStatus::Dead, Some(code)).await?;
+        let end = JobEnd::Dead { code: code.to_owned() };
+        if !end_claim(&mut tx, lease, &end, Some(now)).await? {
+            return Err(StoreError::Stale);
+        }
+        tx.commit().await.map_err(db)
+    }
+
+    async fn events(&self, tenant: TenantId, filter: &EventFilter, page: PageRequest) -> StoreResult<Page<Event>> {
+        let mut query =
+            QueryBuilder::<Postgres>::new(concat!("SELECT ", event_columns!(), " FROM events WHERE tenant_id = "));
+        query.push_bind(tenant.as_uuid());
+        if let Some(provider) = &filter.provider {
+            query.push(" AND provider = ").push_bind(provider.as_str());
+        }
+        if let Some(account) = filter.account {
+            query.push(" AND account_id = ").push_bind(account.as_uuid());
+        }
+        if let Some(post) = filter.post {
+            query.push(" AND post_id = ").push_bind(post.as_uuid());
+        }
+        if let Some(after) = page.after {
+            query.push(" AND (recorded_at, id) < (").push_bind(after.at);
+            query.push(", ").push_bind(after.id).push(")");
+        }
+        query
+            .push(" ORDER BY recorded_at DESC, id DESC LIMIT ")
+            .push_bind(rows::page_rows(page));
+        let found = query.build().fetch_all(&self.pool).await.map_err(db)?;
+        let events = found.iter().map(rows::event).collect::<Result<_, _>>()?;
+        Ok(rows::page(events, page, |event: &Event| Cursor {
+            at: event.recorded_at,
+            id: event.id.as_uuid(),
+        }))
+    }
+}
+
+impl PostgresStore {
+    async fn apply_once(
+        &self,
+        lease: Lease,
+        inbox: InboxId,
+        events: &[IncomingEvent],
+        ids: &[EventId],
+    ) -> StoreResult<Vec<AppliedEvent>> {
+        let mut tx = self.begin().await?;
+        let now = hold(self, &mut tx, lease, None, JobKind::Ingest, inbox.as_uuid()).await?;
+        let item = read_inbox(&mut tx, inbox).await?.ok_or(StoreError::Stale)?;
+        let mut applied = Vec::with_capacity(events.len());
+        for (event, id) in events.iter().zip(ids) {
+            applied.push(self.apply(&mut tx, &item, event, *id, now).await?);
+        }
+        settle_inbox(&mut tx, inbox, InboxStatus::Done, None).await?;
+        if !end_claim(&mut tx, lease, &JobEnd::Done, Some(now)).await? {
+            return Err(StoreError::Stale);
+        }
+        tx.commit().await.map_err(db)?;
+        Ok(applied)
+    }
+
+    async fn apply(
+        &self,
+        connection: &mut PgConnection,
+        item: &InboxItem,
+        event: &IncomingEvent,
+        id: EventId,
+        now: DateTime<Utc>,
+    ) -> StoreResult<AppliedEvent> {
+        let account = find_account(connection, item, event).await?;
+        let post = match &account {
+            Some(account) => find_post(connection, account, event).await?,
+            None => None,
+        };
+        let occurred_at = event.occurred_at.unwrap_or(item.received_at);
+        let stored = sqlx::query(
+            "INSERT INTO events
+                 (id, tenant_id, provider, client_id, name, dedupe_key, account_id, post_id, occurred_at, recorded_at,
+                  payload)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+             ON CONFLICT (provider, client_id, dedupe_key) WHERE client_id IS NOT NULL DO NOTHING",
+        )
+        .bind(id.as_uuid())
+        .bind(account.as_ref().map_or(item.tenant, |account| account.tenant).as_uuid())
+        .bind(item.provider.as_str())
+        .bind(&item.client_id)
+        .bind(rows::text(&event.name))
+        .bind(rows::text(&event.dedupe_key))
+        .bind(account.as_ref().map(|account| account.id.as_uuid()))
+        .bind(post.map(PostId::as_uuid))
+        .bind(occurred_at)
+        .bind(now)
+        .bind(rows::json(&event.payload)?)
+        .execute(&mut *connection)
+        .await
+        .map_err(db)?;
+        let is_new = stored.rows_affected() > 0;
+        if is_new && let Some(account) = &account {
+            self.take_effect(connection, account, post, &event.kind, occurred_at, now)
+                .await?;
+        }
+        Ok(AppliedEvent {
+            name: event.name.clone(),
+            kind: event.kind.clone(),
+            is_new,
+            account: account.map(|account| account.id),
+            post,
+        })
+    }
+
+    async fn take_effect(
+        &self,
+        connection: &mut PgConnection,
+        account: &Account,
+        post: Option<PostId>,
+        kind: &EventKind,
+        occurred_at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> StoreResult<()> {
+        match (kind, post) {
+            (EventKind::PostProgress | EventKind::PostVisible { .. }, Some(post)) => {
+                let job = JobId::from_uuid(self.ids.next());
+                wake_post(connection, job, account.tenant, post, now).await?;
+                if let EventKind::PostVisible { remote_ids } = kind
+                    && let Some(post) = posts::lock(connection, account.tenant, post).await?
+                {
+                    add_remote_ids(connection, post, remote_ids, now).await?;
+                }
+            }
+            (EventKind::AuthorizationRemoved { reason }, _) if occurred_at >= account.connected_at => {
+                revoke(connection, account, reason, now).await?;
+            }
+            // News of an unknown post, an end of an older grant, and what Patchbay does not act on.
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Stores an event of Patchbay's own, unless its key was used before.
+pub(super) async fn add_own_event(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    provider: &ProviderId,
+    event: &NewEvent,
+    now: DateTime<Utc>,
+) -> StoreResult<()> {
+    sqlx::query(
+        "INSERT INTO events
+             (id, tenant_id, provider, name, dedupe_key, account_id, post_id, occurred_at, recorded_at, payload)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9)
+         ON CONFLICT (tenant_id, provider, dedupe_key) WHERE client_id IS NULL DO NOTHING",
+    )
+    .bind(event.id.as_uuid())
+    .bind(tenant.as_uuid())
+    .bind(provider.as_str())
+    .bind(&event.name)
+    .bind(rows::text(&event.dedupe_key))
+    .bind(event.account.map(patchbay_core::AccountId::as_uuid))
+    .bind(event.post.map(PostId::as_uuid))
+    .bind(now)
+    .bind(rows::json(&event.payload)?)
+    .execute(connection)
+    .await
+    .map_err(db)?;
+    Ok(())
+}
+
+/// The account that an event speaks of, inside the app that signed it. A connected one comes before a revoked one.
+async fn find_account(
+    connection: &mut PgConnection,
+    item: &InboxItem,
+    event: &IncomingEvent,
+) -> StoreResult<Option<Account>> {
+    let Some(remote_id) = &event.remote_account else {
+        return Ok(None);
+    };
+    let row = sqlx::query(concat!(
+        "SELECT ",
+        account_columns!(),
+        " FROM accounts
+         WHERE provider = $1 AND client_id = $2 AND remote_id = $3
+         ORDER BY CASE WHEN status = 'revoked' THEN 1 ELSE 0 END, connected_at DESC, id DESC
+         LIMIT 1"
+    ))
+    .bind(item.provider.as_str())
+    .bind(&item.client_id)
+    .bind(rows::text(remote_id))
+    .fetch_optional(connection)
+    .await
+    .map_err(db)?;
+    row.as_ref().map(rows::account).transpose()
+}
+
+/// The account's post that an event speaks of.
+async fn find_post(
+    connection: &mut PgConnection,
+    account: &Account,
+    event: &IncomingEvent,
+) -> StoreResult<Option<PostId>> {
+    let row = if let Some(remote_ref) = &event.remote_ref {
+        sqlx::query(
+            "SELECT id
+             FROM posts
+             WHERE tenant_id = $1 AND provider = $2 AND remote_ref = $3 AND account_id = $4
+             ORDER BY created_at DESC, id DESC
+             LIMIT 1",
+        )
+        .bind(account.tenant.as_uuid())
+        .bind(account.provider.as_str())
+        .bind(rows::text(remote_ref))
+        .bind(account.id.as_uuid())
+        .fetch_optional(connection)
+        .await
+        .map_err(db)?
+    } else if let EventKind::PostVisible { remote_ids } | EventKind::PostHidden { remote_ids } = &event.kind {
+        let remote_ids: Vec<_> = remote_ids.iter().map(|id| rows::text(id).into_owned()).collect();
+        sqlx::query(
+            "SELECT posts.id
+             FROM post_remote_ids AS known
+             JOIN posts ON posts.tenant_id = known.tenant_id AND posts.id = known.post_id
+             WHERE known.tenant_id = $1 AND known.account_id = $2
+                 AND known.remote_id = ANY($3)
+             ORDER BY posts.created_at DESC, posts.id DESC
+             LIMIT 1",
+        )
+        .bind(account.tenant.as_uuid())
+        .bind(account.id.as_uuid())
+        .bind(remote_ids)
+        .fetch_optional(connection)
+        .await
+        .map_err(db)?
+    } else {
+        None
+    };
+    row.map(|row| Ok(PostId::from_uuid(Cells::of(&row, "posts").uuid("id")?)))
+        .transpose()
+}
+
+/// The grant has ended at the platform: nothing is left to revoke or to renew.
+async fn revoke(connection: &mut PgConnection, account: &Account, reason: &str, now: DateTime<Utc>) -> StoreResult<()> {
+    if account.status != AccountStatus::Revoked {
+        sqlx::query(
+            "UPDATE accounts
+             SET status = 'revoked', status_code = $3, updated_at = $4
+             WHERE tenant_id = $1 AND id = $2",
+        )
+        .bind(account.tenant.as_uuid())
+        .bind(account.id.as_uuid())
+        .bind(rows::text(reason))
+        .bind(now)
+        .execute(&mut *connection)
+        .await
+        .map_err(db)?;
+    }
+    erase(connection, account.tenant, account.id, now).await?;
+    finish_job(connection, JobKind::Refresh, account.id.as_uuid(), now).await
+}
+
+async fn settle_inbox(
+    connection: &mut PgConnection,
+    inbox: InboxId,
+    status: InboxStatus,
+    code: Option<&str>,
+) -> StoreResult<()> {
+    sqlx::query("UPDATE inbox SET status = $2, status_code = $3 WHERE id = $1")
+        .bind(inbox.as_uuid())
+        .bind(status.as_str())
+        .bind(code.map(rows::text))
+        .execute(connection)
+        .await
+        .map_err(db)?;
+    Ok(())
+}
+
+async fn read_inbox(connection: &mut PgConnection, id: InboxId) -> StoreResult<Option<InboxItem>> {
+    let id: Uuid = id.as_uuid();
+    let row = sqlx::query(
+        "SELECT id, tenant_id, provider, client_id, scheme, digest, body, received_at, status, correlation_id
+         FROM inbox
+         WHERE id = $1",
+    )
+    .bind(id)
+    .fetch_optional(connection)
+    .await
+    .map_err(db)?;
+    row.as_ref().map(rows::inbox).transpose()
+}

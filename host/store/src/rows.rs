@@ -1,0 +1,523 @@
+//! What both databases share: column lists, how a row becomes a value, and how a value becomes a column.
+
+use std::{borrow::Cow, str::FromStr, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use patchbay_app::{
+    model::{
+        Account, ApiKey, Commit, DataKey, Event, Flow, InboxItem, Job, JobKind, Media, NewJob, PostRecord, PostStatus,
+        SealedTokens, Session, Tenant, TokenUpdate,
+    },
+    store::{Cursor, Page, PageRequest, StepRecord, StoreError, StoreResult},
+};
+use patchbay_core::{
+    AccountId, ApiKeyId, EventId, FlowId, InboxId, IncomingEvent, JobId, MediaId, PostId, ProviderId, Publication,
+    TenantId,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+macro_rules! account_columns {
+    () => {
+        "tenant_id, id, owner, provider, client_id, remote_id, display_name, username, avatar_url, profile_url, \
+         scopes, status, status_code, simulated, token_version, tokens, access_expires_at, refresh_expires_at, \
+         connected_at, created_at, updated_at"
+    };
+}
+
+macro_rules! post_columns {
+    () => {
+        "tenant_id, id, account_id, provider, simulated, status, content, step, checkpoint, captured, remote_ref, \
+         publication, failure, tries, cancel_requested, scheduled_at, correlation_id, created_at, updated_at, \
+         finished_at"
+    };
+}
+
+macro_rules! job_columns {
+    () => {
+        "id, tenant_id, kind, target, status, run_at, attempts, fence, last_error, correlation_id, created_at"
+    };
+}
+
+macro_rules! event_columns {
+    () => {
+        "id, tenant_id, provider, name, account_id, post_id, occurred_at, recorded_at, payload"
+    };
+}
+
+macro_rules! api_key_columns {
+    () => {
+        "id, tenant_id, name, public_id, secret_hash, scopes, created_at, expires_at, revoked_at, last_used_at"
+    };
+}
+
+macro_rules! flow_columns {
+    () => {
+        "id, tenant_id, owner, provider, state_hash, cookie_hash, sealed, scopes, redirect_uri, return_to, activate, \
+         expires_at"
+    };
+}
+
+pub(crate) use {account_columns, api_key_columns, event_columns, flow_columns, job_columns, post_columns};
+
+/// A row of either database. `None` is NULL.
+pub(crate) trait Row {
+    fn uuid(&self, column: &str) -> Result<Option<Uuid>, sqlx::Error>;
+    fn time(&self, column: &str) -> Result<Option<DateTime<Utc>>, sqlx::Error>;
+    fn text(&self, column: &str) -> Result<Option<String>, sqlx::Error>;
+    fn int(&self, column: &str) -> Result<Option<i64>, sqlx::Error>;
+    fn flag(&self, column: &str) -> Result<Option<bool>, sqlx::Error>;
+    fn bytes(&self, column: &str) -> Result<Option<Vec<u8>>, sqlx::Error>;
+    fn json(&self, column: &str) -> Result<Option<Value>, sqlx::Error>;
+}
+
+/// Reads one row of a table. A value that no version of this program writes is `Corrupt`, named by its column.
+pub(crate) struct Cells<'r, R> {
+    row: &'r R,
+    table: &'static str,
+}
+
+impl<'r, R: Row> Cells<'r, R> {
+    pub(crate) fn of(row: &'r R, table: &'static str) -> Self {
+        Self { row, table }
+    }
+
+    fn corrupt(&self, column: &str, what: &str) -> StoreError {
+        StoreError::Corrupt {
+            table: self.table,
+            what: format!("{column} {what}"),
+        }
+    }
+
+    fn maybe<T>(&self, column: &str, cell: Result<Option<T>, sqlx::Error>) -> StoreResult<Option<T>> {
+        // The error's own text may hold the value.
+        cell.map_err(|_| self.corrupt(column, "has a wrong type"))
+    }
+
+    fn full<T>(&self, column: &str, cell: Result<Option<T>, sqlx::Error>) -> StoreResult<T> {
+        self.maybe(column, cell)?.ok_or_else(|| self.corrupt(column, "is null"))
+    }
+
+    pub(crate) fn uuid(&self, column: &str) -> StoreResult<Uuid> {
+        self.full(column, self.row.uuid(column))
+    }
+
+    pub(crate) fn maybe_uuid(&self, column: &str) -> StoreResult<Option<Uuid>> {
+        self.maybe(column, self.row.uuid(column))
+    }
+
+    pub(crate) fn time(&self, column: &str) -> StoreResult<DateTime<Utc>> {
+        self.full(column, self.row.time(column))
+    }
+
+    pub(crate) fn maybe_time(&self, column: &str) -> StoreResult<Option<DateTime<Utc>>> {
+        self.maybe(column, self.row.time(column))
+    }
+
+    pub(crate) fn text(&self, column: &str) -> StoreResult<String> {
+        self.full(column, self.row.text(column))
+    }
+
+    pub(crate) fn maybe_text(&self, column: &str) -> StoreResult<Option<String>> {
+        self.maybe(column, self.row.text(column))
+    }
+
+    pub(crate) fn int(&self, column: &str) -> StoreResult<i64> {
+        self.full(column, self.row.int(column))
+    }
+
+    pub(crate) fn flag(&self, column: &str) -> StoreResult<bool> {
+        self.full(column, self.row.flag(column))
+    }
+
+    pub(crate) fn bytes(&self, column: &str) -> StoreResult<Vec<u8>> {
+        self.full(column, self.row.bytes(column))
+    }
+
+    pub(crate) fn maybe_bytes(&self, column: &str) -> StoreResult<Option<Vec<u8>>> {
+        self.maybe(column, self.row.bytes(column))
+    }
+
+    /// A number in its own type.
+    pub(crate) fn number<T: TryFrom<i64>>(&self, column: &str) -> StoreResult<T> {
+        T::try_from(self.int(column)?).map_err(|_| self.corrupt(column, "is out of range"))
+    }
+
+    fn digest(&self, column: &str) -> StoreResult<[u8; 32]> {
+        <[u8; 32]>::try_from(self.bytes(column)?).map_err(|_| self.corrupt(column, "is not 32 bytes"))
+    }
+
+    /// A name that has a type: a state, a platform, a URL.
+    pub(crate) fn name<T: FromStr>(&self, column: &str) -> StoreResult<T> {
+        self.text(column)?
+            .parse()
+            .map_err(|_| self.corrupt(column, "has an unknown value"))
+    }
+
+    fn maybe_name<T: FromStr>(&self, column: &str) -> StoreResult<Option<T>> {
+        self.maybe_text(column)?
+            .map(|text| text.parse().map_err(|_| self.corrupt(column, "has an unknown value")))
+            .transpose()
+    }
+
+    fn maybe_json<T: DeserializeOwned>(&self, column: &str) -> StoreResult<Option<T>> {
+        self.maybe(column, self.row.json(column))?
+            .map(|value| serde_json::from_value(value).map_err(|_| self.corrupt(column, "has an unknown shape")))
+            .transpose()
+    }
+
+    pub(crate) fn json<T: DeserializeOwned>(&self, column: &str) -> StoreResult<T> {
+        self.maybe_json(column)?.ok_or_else(|| self.corrupt(column, "is null"))
+    }
+
+    fn tenant(&self) -> StoreResult<TenantId> {
+        Ok(TenantId::from_uuid(self.uuid("tenant_id")?))
+    }
+}
+
+pub(crate) fn tenant(row: &impl Row) -> StoreResult<Tenant> {
+    let cells = Cells::of(row, "tenants");
+    Ok(Tenant {
+        id: TenantId::from_uuid(cells.uuid("id")?),
+        name: cells.text("name")?,
+    })
+}
+
+pub(crate) fn api_key(row: &impl Row) -> StoreResult<ApiKey> {
+    let cells = Cells::of(row, "api_keys");
+    let names: Vec<String> = cells.json("scopes")?;
+    let scopes = names.iter().map(|name| name.parse()).collect::<Result<_, _>>();
+    Ok(ApiKey {
+        id: ApiKeyId::from_uuid(cells.uuid("id")?),
+        tenant: cells.tenant()?,
+        name: cells.text("name")?,
+        public_id: cells.text("public_id")?,
+        secret_hash: cells.digest("secret_hash")?,
+        scopes: scopes.map_err(|_: String| cells.corrupt("scopes", "has an unknown value"))?,
+        created_at: cells.time("created_at")?,
+        expires_at: cells.maybe_time("expires_at")?,
+        revoked_at: cells.maybe_time("revoked_at")?,
+        last_used_at: cells.maybe_time("last_used_at")?,
+    })
+}
+
+pub(crate) fn data_key(row: &impl Row) -> StoreResult<DataKey> {
+    let cells = Cells::of(row, "data_keys");
+    Ok(DataKey {
+        id: cells.number("id")?,
+        tenant: cells.tenant()?,
+        wrapped: cells.bytes("wrapped")?,
+        canary: cells.bytes("canary")?,
+        state: cells.name("state")?,
+    })
+}
+
+pub(crate) fn account(row: &impl Row) -> StoreResult<Account> {
+    let cells = Cells::of(row, "accounts");
+    let token_version = cells.int("token_version")?;
+    Ok(Account {
+        id: AccountId::from_uuid(cells.uuid("id")?),
+        tenant: cells.tenant()?,
+        owner: cells.text("owner")?,
+        provider: cells.name("provider")?,
+        client_id: cells.text("client_id")?,
+        remote_id: cells.text("remote_id")?,
+        display_name: cells.maybe_text("display_name")?,
+        username: cells.maybe_text("username")?,
+        avatar_url: cells.maybe_name("avatar_url")?,
+        profile_url: cells.maybe_name("profile_url")?,
+        scopes: cells.json("scopes")?,
+        status: cells.name("status")?,
+        status_code: cells.maybe_text("status_code")?,
+        simulated: cells.flag("simulated")?,
+        token_version,
+        tokens: cells.maybe_bytes("tokens")?.map(|envelope| SealedTokens {
+            envelope,
+            version: token_version,
+        }),
+        access_expires_at: cells.maybe_time("access_expires_at")?,
+        refresh_expires_at: cells.maybe_time("refresh_expires_at")?,
+        connected_at: cells.time("connected_at")?,
+        created_at: cells.time("created_at")?,
+        updated_at: cells.time("updated_at")?,
+    })
+}
+
+pub(crate) fn session(row: &impl Row) -> StoreResult<Session> {
+    let cells = Cells::of(row, "sessions");
+    Ok(Session {
+        id: cells.uuid("id")?,
+        tenant: cells.tenant()?,
+        owner: cells.text("owner")?,
+        provider: cells.name("provider")?,
+        token_hash: cells.digest("token_hash")?,
+        expires_at: cells.time("expires_at")?,
+    })
+}
+
+pub(crate) fn flow(row: &impl Row) -> StoreResult<Flow> {
+    let cells = Cells::of(row, "flows");
+    Ok(Flow {
+        id: FlowId::from_uuid(cells.uuid("id")?),
+        tenant: cells.tenant()?,
+        owner: cells.text("owner")?,
+        provider: cells.name("provider")?,
+        state_hash: cells.digest("state_hash")?,
+        cookie_hash: cells.digest("cookie_hash")?,
+        sealed: cells.bytes("sealed")?,
+        scopes: cells.json("scopes")?,
+        redirect_uri: cells.text("redirect_uri")?,
+        return_to: cells.text("return_to")?,
+        activate: cells.flag("activate")?,
+        expires_at: cells.time("expires_at")?,
+    })
+}
+
+pub(crate) fn post(row: &impl Row) -> StoreResult<PostRecord> {
+    let cells = Cells::of(row, "posts");
+    Ok(PostRecord {
+        id: PostId::from_uuid(cells.uuid("id")?),
+        tenant: cells.tenant()?,
+        account: AccountId::from_uuid(cells.uuid("account_id")?),
+        provider: cells.name("provider")?,
+        simulated: cells.flag("simulated")?,
+        status: cells.name("status")?,
+        content: cells.json("content")?,
+        step: cells.int("step")?,
+        checkpoint: cells.maybe_json("checkpoint")?,
+        captured: cells.maybe_bytes("captured")?,
+        remote_ref: cells.maybe_text("remote_ref")?,
+        publication: cells.json("publication")?,
+        failure: cells.maybe_json("failure")?,
+        tries: cells.number("tries")?,
+        cancel_requested: cells.flag("cancel_requested")?,
+        scheduled_at: cells.maybe_time("scheduled_at")?,
+        correlation_id: cells.text("correlation_id")?,
+        created_at: cells.time("created_at")?,
+        updated_at: cells.time("updated_at")?,
+        finished_at: cells.maybe_time("finished_at")?,
+    })
+}
+
+pub(crate) fn commit(row: &impl Row) -> StoreResult<Commit> {
+    let cells = Cells::of(row, "commits");
+    let status = cells.maybe("answer_status", cells.row.int("answer_status"))?;
+    Ok(Commit {
+        step: cells.int("step")?,
+        op: cells.text("op")?,
+        about_to_at: cells.time("about_to_at")?,
+        answered_at: cells.maybe_time("answered_at")?,
+        answer_status: status
+            .map(u16::try_from)
+            .transpose()
+            .map_err(|_| cells.corrupt("answer_status", "is out of range"))?,
+        receipt: cells.maybe_bytes("receipt")?,
+    })
+}
+
+pub(crate) fn inbox(row: &impl Row) -> StoreResult<InboxItem> {
+    let cells = Cells::of(row, "inbox");
+    Ok(InboxItem {
+        id: InboxId::from_uuid(cells.uuid("id")?),
+        tenant: cells.tenant()?,
+        provider: cells.name("provider")?,
+        client_id: cells.text("client_id")?,
+        scheme: cells.text("scheme")?,
+        digest: cells.digest("digest")?,
+        body: cells.bytes("body")?,
+        received_at: cells.time("received_at")?,
+        status: cells.name("status")?,
+        correlation_id: cells.text("correlation_id")?,
+    })
+}
+
+pub(crate) fn event(row: &impl Row) -> StoreResult<Event> {
+    let cells = Cells::of(row, "events");
+    Ok(Event {
+        id: EventId::from_uuid(cells.uuid("id")?),
+        tenant: cells.tenant()?,
+        provider: cells.name::<ProviderId>("provider")?,
+        name: cells.text("name")?,
+        account: cells.maybe_uuid("account_id")?.map(AccountId::from_uuid),
+        post: cells.maybe_uuid("post_id")?.map(PostId::from_uuid),
+        occurred_at: cells.time("occurred_at")?,
+        recorded_at: cells.time("recorded_at")?,
+        payload: cells.json("payload")?,
+    })
+}
+
+pub(crate) fn media(row: &impl Row) -> StoreResult<Media> {
+    let cells = Cells::of(row, "media");
+    Ok(Media {
+        id: MediaId::from_uuid(cells.uuid("id")?),
+        tenant: cells.tenant()?,
+        label: cells.maybe_text("label")?,
+        info: cells.json("info")?,
+        sha256: cells.digest("sha256")?,
+        created_at: cells.time("created_at")?,
+        expires_at: cells.time("expires_at")?,
+    })
+}
+
+pub(crate) fn job(row: &impl Row) -> StoreResult<Job> {
+    let cells = Cells::of(row, "jobs");
+    Ok(Job {
+        id: JobId::from_uuid(cells.uuid("id")?),
+        tenant: cells.tenant()?,
+        kind: cells.name("kind")?,
+        target: cells.uuid("target")?,
+        status: cells.name("status")?,
+        run_at: cells.time("run_at")?,
+        attempts: cells.number("attempts")?,
+        fence: cells.int("fence")?,
+        correlation_id: cells.text("correlation_id")?,
+        created_at: cells.time("created_at")?,
+        last_error: cells.maybe_text("last_error")?,
+    })
+}
+
+/// Rows to fetch for a page: one more than asked for tells whether there is a next one.
+pub(crate) fn page_rows(page: PageRequest) -> i64 {
+    i64::from(page.limit.clamp(1, 100)) + 1
+}
+
+/// Cuts a page out of the fetched rows.
+pub(crate) fn page<T>(mut items: Vec<T>, request: PageRequest, cursor: impl Fn(&T) -> Cursor) -> Page<T> {
+    let limit = request.limit.clamp(1, 100) as usize;
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).map(cursor);
+    Page { items, next }
+}
+
+/// The states that lead to `next`.
+pub(crate) fn sources(next: PostStatus) -> Vec<&'static str> {
+    PostStatus::ALL
+        .into_iter()
+        .filter(|status| status.may_become(next))
+        .map(PostStatus::as_str)
+        .collect()
+}
+
+/// A JSON column. PostgreSQL takes no NUL in JSON or text, and a platform may send one: it becomes U+FFFD in both.
+pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> StoreResult<Json<Value>> {
+    let mut value = serde_json::to_value(value).map_err(|e| StoreError::Other(e.into()))?;
+    without_nul(&mut value);
+    Ok(Json(value))
+}
+
+/// A text column with text from outside; see [`json`].
+pub(crate) fn text(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// A post after a step. Ids that a webhook brought meanwhile stay, whatever the step knew.
+pub(crate) fn after_step(before: PostRecord, record: &StepRecord, now: DateTime<Utc>) -> StoreResult<PostRecord> {
+    if before.step != record.step {
+        return Err(StoreError::Stale);
+    }
+    let known = before.publication.remote_ids.clone();
+    let mut after = record
+        .transition
+        .clone()
+        .apply(before, now)
+        .map_err(|_| StoreError::Stale)?;
+    add_ids(&mut after.publication, &known);
+    Ok(after)
+}
+
+/// Adds ids that are not there. `false`: all were.
+pub(crate) fn add_ids(publication: &mut Publication, ids: &[String]) -> bool {
+    let before = publication.remote_ids.len();
+    for id in ids {
+        if !publication.remote_ids.contains(id) {
+            publication.remote_ids.push(id.clone());
+        }
+    }
+    publication.remote_ids.len() > before
+}
+
+/// Every event needs an id to be stored under.
+pub(crate) fn check_ids(events: &[IncomingEvent], ids: &[EventId]) -> StoreResult<()> {
+    if events.len() == ids.len() {
+        return Ok(());
+    }
+    Err(StoreError::Other("as many ids as events are needed".into()))
+}
+
+/// Tokens open only under the version that they were sealed for, so they are stored under no other.
+pub(crate) fn check_version(tokens: &TokenUpdate, expected_version: i64) -> StoreResult<()> {
+    if expected_version.checked_add(1) == Some(tokens.tokens.version) {
+        return Ok(());
+    }
+    Err(StoreError::Other("the tokens are sealed for another version".into()))
+}
+
+/// The refresh job of an account that has none left.
+pub(crate) fn refresh_job(id: JobId, account: &Account) -> NewJob {
+    NewJob {
+        id,
+        tenant: account.tenant,
+        kind: JobKind::Refresh,
+        target: account.id.as_uuid(),
+        concurrency_key: None,
+        run_at: None,
+        correlation_id: id.to_string(),
+    }
+}
+
+/// A length of time as the databases reckon it: in whole microseconds, and a century is for ever.
+pub(crate) fn span(length: Duration) -> TimeDelta {
+    const CENTURY_MICROS: i64 = 36_525 * 86_400 * 1_000_000;
+    TimeDelta::microseconds(
+        i64::try_from(length.as_micros()).map_or(CENTURY_MICROS, |micros| micros.min(CENTURY_MICROS)),
+    )
+}
+
+fn without_nul(value: &mut Value) {
+    match value {
+        Value::String(string) => {
+            if string.contains('\0') {
+                *string = text(string).into_owned();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_nul),
+        Value::Object(fields) => {
+            if fields.keys().any(|key| key.contains('\0')) {
+                *fields = std::mem::take(fields)
+                    .into_iter()
+                    .map(|(key, value)| (text(&key).into_owned(), value))
+                    .collect();
+            }
+            fields.values_mut().for_each(without_nul);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_nul_never_reaches_a_database() {
+        let Json(stored) = super::json(&json!({"a\0": ["\0", {"b": "x\0y"}], "c": 1})).unwrap();
+        assert_eq!(stored, json!({"a\u{fffd}": ["\u{fffd}", {"b": "x\u{fffd}y"}], "c": 1}));
+        assert_eq!(text("a\0"), "a\u{fffd}");
+    }
+
+    #[test]
+    fn no_length_of_time_overflows() {
+        assert_eq!(span(Duration::from_secs(5)), TimeDelta::seconds(5));
+        assert_eq!(span(Duration::from_nanos(1_999)), TimeDelta::microseconds(1));
+        assert_eq!(span(Duration::MAX), TimeDelta::days(36_525));
+    }
+}

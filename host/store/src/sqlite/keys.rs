@@ -1,0 +1,195 @@
+//! Tenants, API keys and data keys.
+
+use async_trait::async_trait;
+use patchbay_app::{
+    model::{ApiKey, DataKey, KeyScope, Tenant},
+    store::{Constraint, KeyState, Keys, StoreError, StoreResult},
+};
+use patchbay_core::{ApiKeyId, TenantId};
+
+use super::{SqliteStore, maybe_micros, micros};
+use crate::{
+    error::{db, is_duplicate},
+    rows::{self, api_key_columns},
+};
+
+/// An API key's last use is noted to the hour, so that reading costs no write.
+const HOUR_MICROS: i64 = 3_600_000_000;
+
+#[async_trait]
+impl Keys for SqliteStore {
+    async fn ensure_tenant(&self, id: TenantId, name: &str) -> StoreResult<Tenant> {
+        let mut tx = self.begin().await?;
+        sqlx::query("INSERT INTO tenants (id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(id.as_uuid())
+            .bind(name)
+            .execute(&mut *tx)
+            .await
+            .map_err(db)?;
+        let row = sqlx::query("SELECT id, name FROM tenants WHERE name = $1")
+            .bind(name)
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(db)?;
+        tx.commit().await.map_err(db)?;
+        // None: the id belongs to a tenant of another name.
+        row.as_ref()
+            .map_or(Err(StoreError::Conflict(Constraint::Name)), rows::tenant)
+    }
+
+    async fn tenant(&self, id: TenantId) -> StoreResult<Option<Tenant>> {
+        let row = sqlx::query("SELECT id, name FROM tenants WHERE id = $1")
+            .bind(id.as_uuid())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(db)?;
+        row.as_ref().map(rows::tenant).transpose()
+    }
+
+    async fn key_state(&self) -> StoreResult<KeyState> {
+        let keys = sqlx::query("SELECT id, tenant_id, wrapped, canary, state FROM data_keys ORDER BY id")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(db)?;
+        let sealed_rows = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM accounts WHERE tokens IS NOT NULL)
+                 OR EXISTS (SELECT 1 FROM flows)
+                 OR EXISTS (SELECT 1 FROM commits WHERE receipt IS NOT NULL)
+                 OR EXISTS (SELECT 1 FROM posts WHERE captured IS NOT NULL)",
+        )
+        .fetch_one(&self.readers)
+        .await
+        .map_err(db)?;
+        Ok(KeyState {
+            keys: keys.iter().map(rows::data_key).collect::<Result<_, _>>()?,
+            sealed_rows,
+        })
+    }
+
+    async fn add_data_key(&self, key: DataKey) -> StoreResult<DataKey> {
+        let mut tx = self.begin().await?;
+        let active = sqlx::query(
+            "SELECT id, tenant_id, wrapped, canary, state
+             FROM data_keys
+             WHERE tenant_id = $1 AND state = 'active'",
+        )
+        .bind(key.tenant.as_uuid())
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(db)?;
+        if let Some(row) = active {
+            return rows::data_key(&row);
+        }
+        let stored = sqlx::query(
+            "INSERT INTO data_keys (id, tenant_id, wrapped, canary, state)
+             VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(i64::from(key.id))
+        .bind(key.tenant.as_uuid())
+        .bind(&key.wrapped)
+        .bind(&key.canary)
+        .bind(key.state.as_str())
+        .execute(&mut *tx)
+        .await
+        .map_err(db)?;
+        if stored.rows_affected() == 0 {
+            return Err(StoreError::Stale);
+        }
+        tx.commit().await.map_err(db)?;
+        Ok(key)
+    }
+
+    async fn create_api_key(&self, key: &ApiKey) -> StoreResult<()> {
+        let scopes: Vec<_> = key.scopes.iter().copied().map(KeyScope::as_str).collect();
+        let stored = sqlx::query(
+            "INSERT INTO api_keys
+                 (id, tenant_id, name, public_id, secret_hash, scopes, created_at, expires_at, revoked_at, last_used_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        )
+        .bind(key.id.as_uuid())
+        .bind(key.tenant.as_uuid())
+        .bind(&key.name)
+        .bind(&key.public_id)
+        .bind(&key.secret_hash[..])
+        .bind(rows::json(&scopes)?)
+        .bind(micros(key.created_at))
+        .bind(maybe_micros(key.expires_at))
+        .bind(maybe_micros(key.revoked_at))
+        .bind(maybe_micros(key.last_used_at))
+        .execute(&self.writer)
+        .await;
+        match stored {
+            Ok(_) => Ok(()),
+            Err(error) if is_duplicate(&error) => Err(StoreError::Conflict(Constraint::Name)),
+            Err(error) => Err(db(error)),
+        }
+    }
+
+    async fn api_key(&self, public_id: &str) -> StoreResult<Option<ApiKey>> {
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            api_key_columns!(),
+            " FROM api_keys WHERE public_id = $1"
+        ))
+        .bind(public_id)
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(db)?;
+        row.as_ref().map(rows::api_key).transpose()
+    }
+
+    async fn api_keys(&self, tenant: TenantId) -> StoreResult<Vec<ApiKey>> {
+        let rows = sqlx::query(concat!(
+            "SELECT ",
+            api_key_columns!(),
+            " FROM api_keys WHERE tenant_id = $1 ORDER BY created_at DESC, id DESC LIMIT 100"
+        ))
+        .bind(tenant.as_uuid())
+        .fetch_all(&self.readers)
+        .await
+        .map_err(db)?;
+        rows.iter().map(rows::api_key).collect()
+    }
+
+    async fn revoke_api_key(&self, tenant: TenantId, id: ApiKeyId) -> StoreResult<bool> {
+        let done = sqlx::query(
+            "UPDATE api_keys
+             SET revoked_at = COALESCE(revoked_at, $3)
+             WHERE tenant_id = $1 AND id = $2",
+        )
+        .bind(tenant.as_uuid())
+        .bind(id.as_uuid())
+        .bind(micros(self.time()))
+        .execute(&self.writer)
+        .await
+        .map_err(db)?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    async fn touch_api_key(&self, id: ApiKeyId) -> StoreResult<()> {
+        let now = micros(self.time());
+        let hour = now - now.rem_euclid(HOUR_MICROS);
+        // Asked first, so that a request which has nothing to note does not wait for the writer.
+        let noted: Option<bool> =
+            sqlx::query_scalar("SELECT last_used_at IS NOT NULL AND last_used_at >= $2 FROM api_keys WHERE id = $1")
+                .bind(id.as_uuid())
+                .bind(hour)
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(db)?;
+        if noted == Some(false) {
+            sqlx::query(
+                "UPDATE api_keys
+                 SET last_used_at = $2
+                 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)",
+            )
+            .bind(id.as_uuid())
+            .bind(hour)
+            .execute(&self.writer)
+            .await
+            .map_err(db)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! Media files.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use patchbay_app::{
+    model::Media,
+    store::{MediaRows, StoreResult},
+};
+use patchbay_core::{MediaId, TenantId};
+use sqlx::Row;
+use uuid::Uuid;
+
+use super::{SqliteStore, micros};
+use crate::{error::db, rows};
+
+#[async_trait]
+impl MediaRows for SqliteStore {
+    async fn add_media(&self, media: &Media) -> StoreResult<()> {
+        let size = media.info.size_bytes.unwrap_or_default();
+        sqlx::query(
+            "INSERT INTO media (tenant_id, id, label, info, size_bytes, sha256, created_at, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(media.tenant.as_uuid())
+        .bind(media.id.as_uuid())
+        .bind(media.label.as_deref().map(rows::text))
+        .bind(rows::json(&media.info)?)
+        .bind(i64::try_from(size).unwrap_or(i64::MAX))
+        .bind(&media.sha256[..])
+        .bind(micros(media.created_at))
+        .bind(micros(media.expires_at))
+        .execute(&self.writer)
+        .await
+        .map_err(db)?;
+        Ok(())
+    }
+
+    async fn media(&self, tenant: TenantId, id: MediaId) -> StoreResult<Option<Media>> {
+        let row = sqlx::query(
+            "SELECT tenant_id, id, label, info, sha256, created_at, expires_at
+             FROM media
+             WHERE tenant_id = $1 AND id = $2 AND expires_at >= $3",
+        )
+        .bind(tenant.as_uuid())
+        .bind(id.as_uuid())
+        .bind(micros(self.time()))
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(db)?;
+        row.as_ref().map(rows::media).transpose()
+    }
+
+    async fn media_bytes(&self, tenant: TenantId) -> StoreResult<u64> {
+        // Expired files count until they are taken out: they are still on disk.
+        let bytes: i64 = sqlx::query_scalar("SELECT COALESCE(SUM(size_bytes), 0) FROM media WHERE tenant_id = $1")
+            .bind(tenant.as_uuid())
+            .fetch_one(&self.readers)
+            .await
+            .map_err(db)?;
+        Ok(u64::try_from(bytes).unwrap_or_default())
+    }
+
+    async fn keep_media(&self, tenant: TenantId, id: MediaId, until: DateTime<Utc>) -> StoreResult<()> {
+        sqlx::query(
+            "UPDATE media
+             SET expires_at = MAX(expires_at, $3)
+             WHERE tenant_id = $1 AND id = $2 AND expires_at >= $4",
+        )
+        .bind(tenant.as_uuid())
+        .bind(id.as_uuid())
+        .bind(micros(until))
+        .bind(micros(self.time()))
+        .execute(&self.writer)
+        .await
+        .map_err(db)?;
+        Ok(())
+    }
+
+    async fn purge_media(&self, limit: u32) -> StoreResult<Vec<MediaId>> {
+        let rows = sqlx::query(
+            "DELETE FROM media
+             WHERE (tenant_id, id) IN
+                 (SELECT tenant_id, id FROM media WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)
+             RETURNING id",
+        )
+        .bind(micros(self.time()))
+        .bind(i64::from(limit))
+        .fetch_all(&self.writer)
+        .await
+        .map_err(db)?;
+        rows.iter()
+            .map(|row| Ok(MediaId::from_uuid(row.try_get::<Uuid, _>("id").map_err(db)?)))
+            .collect()
+    }
+}

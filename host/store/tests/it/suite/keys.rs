@@ -1,0 +1,149 @@
+use std::time::Duration;
+
+use patchbay_app::{
+    model::{ApiKey, DataKey, DataKeyState, KeyScope},
+    store::{Constraint, StoreError},
+};
+use patchbay_core::{ApiKeyId, TenantId};
+
+use super::flows::flow;
+use crate::harness::{MINUTE, SECOND, TENANT, World, assert_stale, at_once};
+
+pub async fn a_tenant_is_made_once(w: World) {
+    let default = w.store.tenant(TENANT).await.unwrap().unwrap();
+    assert_eq!((default.id, default.name.as_str()), (TenantId::DEFAULT, "default"));
+    let made = at_once(8, |_| {
+        let w = w.clone();
+        async move { w.store.ensure_tenant(TenantId::from_uuid(w.id()), "team").await.unwrap() }
+    })
+    .await;
+    assert!(made.iter().all(|tenant| *tenant == made[0]));
+    assert_eq!(w.store.tenant(made[0].id).await.unwrap().as_ref(), Some(&made[0]));
+    assert_eq!(w.store.tenant(TenantId::from_uuid(w.id())).await.unwrap(), None);
+    let clash = w.store.ensure_tenant(TENANT, "another name").await;
+    assert!(matches!(clash, Err(StoreError::Conflict(Constraint::Name))), "{clash:?}");
+}
+
+pub async fn a_tenant_has_one_active_data_key(w: World) {
+    let other = w.other_tenant().await;
+    let first = data_key(1, TENANT, 1);
+    assert_eq!(w.store.add_data_key(first.clone()).await.unwrap(), first);
+    assert_eq!(w.store.add_data_key(data_key(2, TENANT, 2)).await.unwrap(), first);
+    assert_stale(w.store.add_data_key(data_key(1, other, 3)).await);
+    let second = data_key(2, other, 4);
+    w.store.add_data_key(second.clone()).await.unwrap();
+    assert_eq!(w.store.key_state().await.unwrap().keys, [first, second]);
+}
+
+pub async fn of_many_hosts_one_makes_the_data_key(w: World) {
+    let other = w.other_tenant().await;
+    let keys = at_once(12, |index| {
+        let w = w.clone();
+        let tenant = if index % 2 == 0 { TENANT } else { other };
+        async move {
+            let mut id = 1;
+            loop {
+                let key = data_key(id, tenant, u8::try_from(index).unwrap());
+                match w.store.add_data_key(key).await {
+                    Ok(key) => return key,
+                    Err(StoreError::Stale) => id += 1,
+                    Err(error) => panic!("{error:?}"),
+                }
+            }
+        }
+    })
+    .await;
+    let stored = w.store.key_state().await.unwrap().keys;
+    assert_eq!(stored.len(), 2);
+    assert!(keys.iter().all(|key| stored.contains(key)));
+}
+
+pub async fn sealed_rows_are_noticed(w: World) {
+    let sealed = async || w.store.key_state().await.unwrap().sealed_rows;
+    assert!(!sealed().await);
+    w.store.start_flow(&flow(&w, 1)).await.unwrap();
+    assert!(sealed().await);
+    w.store.take_flow([1; 32]).await.unwrap();
+    assert!(!sealed().await);
+    w.account("remote-1").await;
+    assert!(sealed().await);
+}
+
+pub async fn an_api_key_is_found_listed_and_killed(w: World) {
+    let mut keys = Vec::new();
+    for index in 0..3 {
+        let key = api_key(&w, TENANT, &format!("public-{index}"));
+        w.store.create_api_key(&key).await.unwrap();
+        keys.insert(0, key);
+        w.advance(SECOND);
+    }
+    let twin = api_key(&w, TENANT, "public-1");
+    let taken = w.store.create_api_key(&twin).await;
+    assert!(matches!(taken, Err(StoreError::Conflict(Constraint::Name))), "{taken:?}");
+    let lost = api_key(&w, TenantId::from_uuid(w.id()), "public-9");
+    let missing = w.store.create_api_key(&lost).await;
+    assert!(matches!(missing, Err(StoreError::Conflict(Constraint::Missing))), "{missing:?}");
+
+    assert_eq!(w.store.api_keys(TENANT).await.unwrap(), keys);
+    assert_eq!(w.store.api_key("public-1").await.unwrap().as_ref(), Some(&keys[1]));
+    assert_eq!(w.store.api_key("public-9").await.unwrap(), None);
+
+    assert!(w.store.revoke_api_key(TENANT, keys[1].id).await.unwrap());
+    let killed_at = Some(w.now());
+    w.advance(MINUTE);
+    assert!(w.store.revoke_api_key(TENANT, keys[1].id).await.unwrap());
+    let killed = w.store.api_key("public-1").await.unwrap().unwrap();
+    assert_eq!(killed.revoked_at, killed_at, "it died the first time");
+    assert!(!w.store.revoke_api_key(TENANT, ApiKeyId::from_uuid(w.id())).await.unwrap());
+}
+
+pub async fn a_use_of_an_api_key_is_noted_to_the_hour(w: World) {
+    let key = api_key(&w, TENANT, "public-1");
+    w.store.create_api_key(&key).await.unwrap();
+    let used = async || w.store.api_key("public-1").await.unwrap().unwrap().last_used_at.unwrap();
+    w.store.touch_api_key(key.id).await.unwrap();
+    let first = used().await;
+    assert_eq!(first.timestamp() % 3600, 0);
+    assert_eq!(first.timestamp_subsec_micros(), 0);
+    assert!(first <= w.now() && first > w.now() - chrono::TimeDelta::hours(1));
+    w.clock.advance_to(first + chrono::TimeDelta::minutes(59));
+    w.store.touch_api_key(key.id).await.unwrap();
+    assert_eq!(used().await, first);
+    w.advance(MINUTE);
+    w.store.touch_api_key(key.id).await.unwrap();
+    assert_eq!(used().await, w.now());
+    w.store.touch_api_key(ApiKeyId::from_uuid(w.id())).await.unwrap();
+}
+
+pub async fn the_store_tells_the_time_and_proves_that_it_writes(w: World) {
+    assert_eq!(w.store.now().await.unwrap(), w.now());
+    w.advance(Duration::from_micros(1));
+    assert_eq!(w.store.now().await.unwrap(), w.now());
+    w.store.probe_write().await.unwrap();
+    assert!(["sqlite", "postgres"].contains(&w.store.backend()));
+}
+
+fn data_key(id: u32, tenant: TenantId, byte: u8) -> DataKey {
+    DataKey {
+        id,
+        tenant,
+        wrapped: vec![byte; 3],
+        canary: vec![byte; 4],
+        state: DataKeyState::Active,
+    }
+}
+
+pub fn api_key(w: &World, tenant: TenantId, public_id: &str) -> ApiKey {
+    ApiKey {
+        id: ApiKeyId::from_uuid(w.id()),
+        tenant,
+        name: "backend".into(),
+        public_id: public_id.into(),
+        secret_hash: [5; 32],
+        scopes: vec![KeyScope::Read, KeyScope::Publish],
+        created_at: w.now(),
+        expires_at: Some(w.later(MINUTE)),
+        revoked_at: None,
+        last_used_at: None,
+    }
+}

@@ -1,0 +1,72 @@
+use patchbay_app::model::Media;
+use patchbay_core::{MediaId, MediaInfo, MediaKind, TenantId};
+
+use crate::harness::{MINUTE, SECOND, TENANT, World};
+
+pub async fn a_file_is_kept_until_it_expires(w: World) {
+    let media = file(&w, TENANT, 10);
+    w.store.add_media(&media).await.unwrap();
+    assert_eq!(w.store.media(TENANT, media.id).await.unwrap().as_ref(), Some(&media));
+    w.advance(10 * MINUTE);
+    assert!(w.store.media(TENANT, media.id).await.unwrap().is_some());
+    w.advance(SECOND);
+    assert_eq!(w.store.media(TENANT, media.id).await.unwrap(), None);
+    // Its bytes are still on disk.
+    assert_eq!(w.store.media_bytes(TENANT).await.unwrap(), 10);
+    assert_eq!(w.store.purge_media(10).await.unwrap(), [media.id]);
+    assert_eq!(w.store.media_bytes(TENANT).await.unwrap(), 0);
+}
+
+pub async fn keeping_a_file_never_shortens_its_life(w: World) {
+    let media = file(&w, TENANT, 10);
+    w.store.add_media(&media).await.unwrap();
+    let expiry = async || {
+        let found = w.store.media(TENANT, media.id).await.unwrap();
+        found.map(|media| media.expires_at)
+    };
+    let until = w.later(20 * MINUTE);
+    for wish in [until, w.later(5 * MINUTE)] {
+        w.store.keep_media(TENANT, media.id, wish).await.unwrap();
+        assert_eq!(expiry().await, Some(until));
+    }
+    // What has expired may be gone from the disk already.
+    w.advance(21 * MINUTE);
+    w.store.keep_media(TENANT, media.id, w.later(MINUTE)).await.unwrap();
+    assert_eq!(expiry().await, None);
+}
+
+pub async fn expired_files_are_taken_out_in_bounded_steps(w: World) {
+    for _ in 0..5 {
+        w.store.add_media(&file(&w, TENANT, 1)).await.unwrap();
+    }
+    let other = w.other_tenant().await;
+    let theirs = file(&w, other, 1);
+    w.store.add_media(&theirs).await.unwrap();
+    w.store.keep_media(other, theirs.id, w.later(60 * MINUTE)).await.unwrap();
+    w.advance(11 * MINUTE);
+    for left in [3, 2, 0] {
+        assert_eq!(w.store.purge_media(3).await.unwrap().len(), left);
+    }
+    assert_eq!(w.store.media_bytes(other).await.unwrap(), 1);
+}
+
+pub fn file(w: &World, tenant: TenantId, size: u64) -> Media {
+    Media {
+        id: MediaId::from_uuid(w.id()),
+        tenant,
+        label: Some("../clip.mp4".into()),
+        info: MediaInfo {
+            kind: MediaKind::Video,
+            mime: "video/mp4".into(),
+            size_bytes: Some(size),
+            duration_ms: Some(1500),
+            width: Some(720),
+            height: Some(1280),
+            frame_rate: Some(29.97),
+            codec: None,
+        },
+        sha256: [3; 32],
+        created_at: w.now(),
+        expires_at: w.later(10 * MINUTE),
+    }
+}

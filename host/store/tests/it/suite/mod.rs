@@ -1,0 +1,137 @@
+//! What every store does. A case is written once, against the traits, and runs on both databases.
+
+use std::{future::Future, pin::Pin};
+
+use crate::harness::{World, on_postgres, on_sqlite};
+
+/// A case, for those who run them all.
+pub type Case = fn(World) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+macro_rules! suite {
+    ($($module:ident { $($case:ident,)* })*) => {
+        $(mod $module;)*
+
+        mod sqlite {
+            $(mod $module {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $case() {
+                    crate::suite::on_sqlite(crate::suite::$module::$case).await;
+                })*
+            })*
+        }
+
+        mod postgres {
+            $(mod $module {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $case() {
+                    crate::suite::on_postgres(crate::suite::$module::$case).await;
+                })*
+            })*
+        }
+
+        /// All of them.
+        pub const CASES: &[Case] = &[$($(|world| Box::pin($module::$case(world)),)*)*];
+    };
+}
+
+suite! {
+    accounts {
+        a_grant_is_stored_with_all_that_follows_from_it,
+        a_grant_of_an_account_that_moved_on_is_stale,
+        t15_an_account_of_another_tenant_is_refused_until_its_grant_has_ended,
+        of_many_grants_for_one_account_each_version_is_stored_once,
+        connecting_again_wakes_the_posts_that_are_due_and_stops_a_disconnect,
+        accounts_are_listed_newest_first_page_by_page,
+        a_disconnect_cancels_what_has_not_begun_and_is_done_once,
+        tokens_are_erased_only_while_the_account_is_revoked,
+        a_nul_from_a_platform_is_replaced,
+    }
+    tokens {
+        one_of_eight_gets_the_right_to_renew,
+        the_right_to_renew_ends_by_itself_and_is_given_back_by_its_holder_only,
+        renewed_tokens_are_stored_once_per_version_whoever_brings_them,
+        renewed_tokens_make_an_account_usable_again_but_not_a_revoked_or_pending_one,
+        renewed_tokens_move_the_refresh_job,
+        only_an_active_account_of_that_version_needs_to_connect_again,
+    }
+    posts {
+        of_a_hundred_requests_with_one_key_one_is_stored,
+        a_key_is_a_tenants_own_and_belongs_to_one_request,
+        a_step_is_recorded_whole,
+        a_step_without_a_live_lease_of_this_post_records_nothing,
+        a_post_goes_only_where_its_state_leads,
+        a_finished_step_frees_the_posts_places,
+        news_during_a_step_makes_the_job_run_again_at_once,
+        ids_from_a_webhook_survive_a_step_that_did_not_know_them,
+        an_irreversible_call_is_marked_once_and_answered_from_its_receipt,
+        a_mark_that_never_left_is_taken_back_unless_it_was_answered,
+        marking_needs_a_live_lease_of_this_post,
+        a_post_that_has_not_begun_is_cancelled,
+        a_post_that_has_begun_is_asked_to_stop,
+        a_post_that_has_ended_is_not_stopped,
+        posts_are_listed_newest_first_page_by_page,
+        a_post_is_found_by_the_platforms_id_of_the_attempt,
+    }
+    events {
+        a_webhook_is_stored_once_however_often_it_comes,
+        a_webhook_that_cannot_be_read_is_buried,
+        news_of_a_post_wakes_its_job_whatever_became_of_it,
+        news_of_an_ended_post_wakes_nothing,
+        visible_ids_are_added_and_find_the_post_later,
+        events_that_mean_nothing_to_us_are_stored_only,
+        an_event_of_an_unknown_account_is_kept_for_the_apps_tenant,
+        t43_an_event_matches_only_inside_the_app_that_signed_it,
+        t44_a_post_of_another_account_is_not_matched,
+        an_event_that_was_seen_has_no_second_effect,
+        an_end_of_the_grant_erases_the_tokens,
+        t46_an_end_of_an_older_grant_is_recorded_and_ignored,
+        t45_events_in_any_order_lead_to_the_same_post,
+        without_the_lease_no_event_is_applied,
+        events_are_listed_newest_first_page_by_page,
+    }
+    flows {
+        t03_of_fifty_callbacks_one_takes_the_flow,
+        t05_an_expired_flow_is_taken_out_but_not_given,
+        a_session_is_found_while_it_lives,
+        expired_flows_and_sessions_are_purged_in_bounded_steps,
+    }
+    jobs {
+        jobs_of_one_key_never_run_at_the_same_time,
+        claimers_at_once_never_get_the_same_job,
+        the_job_that_has_waited_longest_comes_first,
+        a_busy_key_does_not_hold_up_others,
+        a_claim_that_expired_is_claimed_again_and_its_holder_writes_nothing,
+        a_renewed_lease_lasts,
+        a_returned_job_is_due_at_once_and_has_its_attempt_back,
+        a_job_ends_as_its_worker_says,
+        a_woken_job_is_due_now,
+        a_job_woken_while_it_runs_runs_once_more,
+        storing_a_job_again_moves_it_forward_and_never_back,
+        the_queue_is_counted,
+        ended_jobs_are_purged_in_bounded_steps_with_their_webhooks,
+    }
+    keys {
+        a_tenant_is_made_once,
+        a_tenant_has_one_active_data_key,
+        of_many_hosts_one_makes_the_data_key,
+        sealed_rows_are_noticed,
+        an_api_key_is_found_listed_and_killed,
+        a_use_of_an_api_key_is_noted_to_the_hour,
+        the_store_tells_the_time_and_proves_that_it_writes,
+    }
+    media {
+        a_file_is_kept_until_it_expires,
+        keeping_a_file_never_shortens_its_life,
+        expired_files_are_taken_out_in_bounded_steps,
+    }
+    slots {
+        never_more_places_than_the_limit,
+        a_full_window_tells_when_a_place_frees,
+        a_place_frees_when_it_is_settled,
+        a_post_keeps_its_one_place,
+        freed_places_are_purged_in_bounded_steps,
+    }
+    tenancy {
+        t16_another_tenant_sees_and_changes_nothing,
+    }
+}

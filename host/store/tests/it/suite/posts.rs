@@ -1,0 +1,501 @@
+use std::collections::BTreeSet;
+
+use patchbay_app::{
+    model::{Account, Job, JobKind, PostRecord, PostStatus, PostTransition},
+    store::{
+        CancelOutcome, Constraint, Enqueued, EventFilter, JobEnd, Mark, PageRequest, PostFilter, SlotRequest,
+        StepRecord, StoreError, TakenSlot,
+    },
+};
+use patchbay_core::{AccountId, Checkpoint, EventKind, PostId, Publication, SlotId, TenantId};
+use serde_json::json;
+
+use crate::harness::{LEASE, MINUTE, SECOND, TENANT, World, assert_stale, at_once, other_provider, provider};
+
+const ALL: PageRequest = PageRequest { after: None, limit: 100 };
+
+pub async fn of_a_hundred_requests_with_one_key_one_is_stored(w: World) {
+    let account = w.account("remote-1").await;
+    let answers = at_once(100, |_| {
+        let (w, account) = (w.clone(), account.clone());
+        async move { w.enqueue(&w.new_post(&account, "key")).await.unwrap() }
+    })
+    .await;
+    let mut ids = BTreeSet::new();
+    let mut created = 0;
+    for answer in answers {
+        match answer {
+            Enqueued::Created(post) => {
+                created += 1;
+                ids.insert(post.id);
+            }
+            Enqueued::Replayed(post) => {
+                ids.insert(post.id);
+            }
+            Enqueued::KeyReused => panic!("it is the same request"),
+        }
+    }
+    assert_eq!((created, ids.len()), (1, 1));
+    assert!(w.claim(JobKind::Publish).await.is_some());
+    assert_eq!(w.claim(JobKind::Publish).await, None, "one job");
+}
+
+pub async fn a_key_is_a_tenants_own_and_belongs_to_one_request(w: World) {
+    let other = w.other_tenant().await;
+    let account = w.account("remote-1").await;
+    let wanted = w.new_post(&account, "key");
+    let Enqueued::Created(post) = w.enqueue(&wanted).await.unwrap() else {
+        panic!("the key is new")
+    };
+    assert_eq!((post.id, post.status, post.step), (wanted.id, PostStatus::Queued, 0));
+    assert_eq!((&post.content, &post.account), (&wanted.content, &wanted.account));
+    assert_eq!(post.publication, Publication::default());
+    assert_eq!(w.reload_post(&post).await, *post);
+
+    let mut changed = w.new_post(&account, "key");
+    changed.fingerprint = [8; 32];
+    assert_eq!(w.enqueue(&changed).await.unwrap(), Enqueued::KeyReused);
+
+    let theirs = w.connect_as(&w.new_account(other, "remote-2")).await.unwrap();
+    let answer = w.enqueue(&w.new_post(&theirs, "key")).await.unwrap();
+    assert!(matches!(answer, Enqueued::Created(_)));
+
+    // An account that does not exist, or is another tenant's.
+    let mut lost = w.new_post(&account, "key-2");
+    lost.account = AccountId::from_uuid(w.id());
+    let missing = w.enqueue(&lost).await;
+    assert!(matches!(missing, Err(StoreError::Conflict(Constraint::Missing))), "{missing:?}");
+    let mut foreign = w.new_post(&account, "key-2");
+    foreign.account = theirs.id;
+    let missing = w.enqueue(&foreign).await;
+    assert!(matches!(missing, Err(StoreError::Conflict(Constraint::Missing))), "{missing:?}");
+}
+
+pub async fn a_step_is_recorded_whole(w: World) {
+    let account = w.account("remote-1").await;
+    let before = w.post(&account, "key").await;
+    let job = w.claimed(JobKind::Publish).await;
+    w.advance(SECOND);
+    let checkpoint = Checkpoint::new("uploading", &json!({"chunk": 2}))
+        .unwrap()
+        .known_as("publish-1")
+        .at_bytes(5, 10);
+    let mut record = step(&before, PostStatus::Publishing);
+    record.transition.checkpoint = Some(checkpoint);
+    record.transition.captured = Some(b"sealed".to_vec());
+    record.transition.tries = 2;
+    record.run_at = Some(w.later(MINUTE));
+    record.events = vec![w.event("post.publishing")];
+    let expected = record.transition.clone().apply(before.clone(), w.now()).unwrap();
+    let after = w.store.record_step(job.lease(), &record).await.unwrap();
+    assert_eq!(after, expected);
+    assert_eq!(w.reload_post(&after).await, expected);
+    let events = w.store.events(TENANT, &EventFilter::default(), ALL).await.unwrap().items;
+    assert_eq!(events[0].name, "post.publishing");
+    assert_eq!(w.store.next_due(&[JobKind::Publish]).await.unwrap(), record.run_at);
+
+    // The next step: keeps the checkpoint, ends the job.
+    w.advance(MINUTE);
+    let job = w.claimed(JobKind::Publish).await;
+    assert_eq!(job.attempts, 1, "attempts are counted anew");
+    let mut record = step(&after, PostStatus::Published);
+    record.transition.publication = Some(Publication {
+        remote_ids: vec!["video-1".into()],
+        url: Some("https://example.com/video-1".parse().unwrap()),
+    });
+    let expected = record.transition.clone().apply(after, w.now()).unwrap();
+    let done = w.store.record_step(job.lease(), &record).await.unwrap();
+    assert_eq!(done, expected);
+    assert_eq!(done.finished_at, Some(w.now()));
+    assert_eq!(done.captured.as_deref(), Some(&b"sealed"[..]));
+    assert_eq!(w.store.next_due(&[JobKind::Publish]).await.unwrap(), None);
+}
+
+pub async fn a_step_without_a_live_lease_of_this_post_records_nothing(w: World) {
+    let account = w.account("remote-1").await;
+    let post = w.post(&account, "key").await;
+    let other = w.post(&account, "other").await;
+    let job = w.claimed(JobKind::Publish).await;
+    assert_eq!(job.target, post.id.as_uuid());
+    let record = StepRecord {
+        events: vec![w.event("post.published")],
+        ..step(&post, PostStatus::Published)
+    };
+    // Another post's, another tenant's, another step's.
+    assert_stale(w.store.record_step(job.lease(), &step(&other, PostStatus::Published)).await);
+    let foreign = StepRecord {
+        tenant: w.other_tenant().await,
+        ..record.clone()
+    };
+    assert_stale(w.store.record_step(job.lease(), &foreign).await);
+    let wrong_step = StepRecord { step: 1, ..record.clone() };
+    assert_stale(w.store.record_step(job.lease(), &wrong_step).await);
+    // Expired, and then taken over.
+    w.advance(LEASE);
+    assert_stale(w.store.record_step(job.lease(), &record).await);
+    w.claimed(JobKind::Publish).await;
+    let again = w.claimed(JobKind::Publish).await;
+    assert_eq!((again.id, again.fence), (job.id, job.fence + 1));
+    assert_stale(w.store.record_step(job.lease(), &record).await);
+
+    assert_eq!(w.reload_post(&post).await, post);
+    let events = w.store.events(TENANT, &EventFilter::default(), ALL).await.unwrap().items;
+    assert!(events.iter().all(|event| event.name != "post.published"));
+    w.store.record_step(again.lease(), &record).await.unwrap();
+    assert_stale(w.store.record_step(again.lease(), &record).await);
+}
+
+pub async fn a_post_goes_only_where_its_state_leads(w: World) {
+    let account = w.account("remote-1").await;
+    for from in PostStatus::ALL {
+        for to in PostStatus::ALL {
+            let post = w.post(&account, &format!("{from}-{to}")).await;
+            let mut job = w.claimed(JobKind::Publish).await;
+            let mut post = post;
+            if from != PostStatus::Queued {
+                let mut record = step(&post, from);
+                record.run_at = Some(w.now());
+                post = w.store.record_step(job.lease(), &record).await.unwrap();
+                job = w.claimed(JobKind::Publish).await;
+            }
+            let result = w.store.record_step(job.lease(), &step(&post, to)).await;
+            if from.may_become(to) {
+                assert_eq!(result.unwrap().status, to);
+            } else {
+                assert_stale(result);
+                assert_eq!(w.reload_post(&post).await, post);
+                assert!(w.store.end_job(job.lease(), &JobEnd::Done).await.unwrap());
+            }
+        }
+    }
+}
+
+pub async fn a_finished_step_frees_the_posts_places(w: World) {
+    let account = w.account("remote-1").await;
+    let post = w.post(&account, "key").await;
+    let job = w.claimed(JobKind::Publish).await;
+    let take = async |post| {
+        let request = SlotRequest {
+            id: SlotId::from_uuid(w.id()),
+            tenant: TENANT,
+            subject: account.id.to_string(),
+            bucket: "drafts".into(),
+            limit: 5,
+            hold: 60 * MINUTE,
+            post,
+        };
+        assert!(matches!(w.store.take_slot(&request).await.unwrap(), TakenSlot::Taken { .. }));
+    };
+    take(Some(post.id)).await;
+    take(None).await;
+    let used = async || {
+        let subject = account.id.to_string();
+        w.store.slots_used(TENANT, &subject, "drafts").await.unwrap()
+    };
+    let mut record = step(&post, PostStatus::Publishing);
+    record.run_at = Some(w.now());
+    let post = w.store.record_step(job.lease(), &record).await.unwrap();
+    assert_eq!(used().await, 2);
+    let job = w.claimed(JobKind::Publish).await;
+    let mut record = step(&post, PostStatus::Published);
+    record.frees_quota = true;
+    w.store.record_step(job.lease(), &record).await.unwrap();
+    assert_eq!(used().await, 1);
+}
+
+pub async fn news_during_a_step_makes_the_job_run_again_at_once(w: World) {
+    let account = w.account("remote-1").await;
+    for (key, run_at) in [("ends", None), ("waits", Some(w.later(60 * MINUTE)))] {
+        let post = w.post(&account, key).await;
+        let job = w.claimed(JobKind::Publish).await;
+        assert!(w.store.wake_job(JobKind::Publish, post.id.as_uuid()).await.unwrap());
+        assert_eq!(w.claim(JobKind::Publish).await, None, "it is running");
+        let mut record = step(&post, PostStatus::Delivered);
+        record.run_at = run_at;
+        w.store.record_step(job.lease(), &record).await.unwrap();
+        let again = w.claimed(JobKind::Publish).await;
+        assert_eq!((again.id, again.attempts), (job.id, 1));
+        assert!(w.store.end_job(again.lease(), &JobEnd::Done).await.unwrap());
+        assert_eq!(w.claim(JobKind::Publish).await, None, "once more, not for ever");
+    }
+}
+
+pub async fn ids_from_a_webhook_survive_a_step_that_did_not_know_them(w: World) {
+    let account = w.account("remote-1").await;
+    let post = publishing(&w, &account, "key", "publish-1").await;
+    w.claimed(JobKind::Publish).await;
+    let mut visible = w.incoming(
+        EventKind::PostVisible {
+            remote_ids: vec!["video-1".into()],
+        },
+        "remote-1",
+    );
+    visible.remote_ref = Some("publish-1".into());
+    w.receive(&[visible]).await;
+    w.advance(LEASE);
+    let job = w.claimed(JobKind::Publish).await;
+    let mut record = step(&post, PostStatus::Published);
+    record.transition.publication = Some(Publication {
+        remote_ids: vec!["video-2".into()],
+        url: None,
+    });
+    let done = w.store.record_step(job.lease(), &record).await.unwrap();
+    assert_eq!(done.publication.remote_ids, ["video-2", "video-1"]);
+}
+
+pub async fn an_irreversible_call_is_marked_once_and_answered_from_its_receipt(w: World) {
+    let account = w.account("remote-1").await;
+    let post = w.post(&account, "key").await;
+    let job = w.claimed(JobKind::Publish).await;
+    let mark = async |step, op: &str| {
+        w.store
+            .mark_about_to(job.lease(), TENANT, post.id, step, op)
+            .await
+            .unwrap()
+    };
+    assert_eq!(mark(0, "video.init").await, Mark::Marked);
+    assert_eq!(mark(0, "video.init").await, Mark::Open, "it may have been sent");
+    w.store
+        .keep_receipt(TENANT, post.id, 0, "video.init", 200, b"sealed answer")
+        .await
+        .unwrap();
+    assert_eq!(mark(0, "video.init").await, Mark::Answered(b"sealed answer".to_vec()));
+    // An answer is a fact, and the first one stands.
+    w.store
+        .keep_receipt(TENANT, post.id, 0, "video.init", 500, b"another")
+        .await
+        .unwrap();
+    assert_eq!(mark(0, "video.init").await, Mark::Answered(b"sealed answer".to_vec()));
+    // Another op and another step are other calls.
+    assert_eq!(mark(0, "video.publish").await, Mark::Marked);
+    assert_eq!(mark(1, "video.init").await, Mark::Marked);
+    // It is kept even when nobody marked it, and after the lease.
+    w.advance(LEASE);
+    w.store
+        .keep_receipt(TENANT, post.id, 2, "video.init", 201, b"late")
+        .await
+        .unwrap();
+
+    let journal = w.store.commits(TENANT, post.id).await.unwrap();
+    let seen: Vec<_> = journal
+        .iter()
+        .map(|commit| (commit.step, commit.op.as_str(), commit.answer_status))
+        .collect();
+    let expected = [
+        (0, "video.init", Some(200)),
+        (0, "video.publish", None),
+        (1, "video.init", None),
+        (2, "video.init", Some(201)),
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(journal[0].receipt.as_deref(), Some(&b"sealed answer"[..]));
+    assert!(journal[0].answered_at.is_some() && journal[1].answered_at.is_none());
+}
+
+pub async fn a_mark_that_never_left_is_taken_back_unless_it_was_answered(w: World) {
+    let account = w.account("remote-1").await;
+    let post = w.post(&account, "key").await;
+    let job = w.claimed(JobKind::Publish).await;
+    let mark = async || w.store.mark_about_to(job.lease(), TENANT, post.id, 0, "op").await.unwrap();
+    let clear = async || w.store.clear_mark(TENANT, post.id, 0, "op").await.unwrap();
+    assert_eq!(mark().await, Mark::Marked);
+    clear().await;
+    assert_eq!(mark().await, Mark::Marked);
+    w.store.keep_receipt(TENANT, post.id, 0, "op", 200, b"x").await.unwrap();
+    clear().await;
+    assert_eq!(mark().await, Mark::Answered(b"x".to_vec()));
+}
+
+pub async fn marking_needs_a_live_lease_of_this_post(w: World) {
+    let account = w.account("remote-1").await;
+    let post = w.post(&account, "key").await;
+    let other = w.post(&account, "other").await;
+    let job = w.claimed(JobKind::Publish).await;
+    let mark = async |post: &PostRecord| w.store.mark_about_to(job.lease(), TENANT, post.id, 0, "op").await;
+    assert_stale(mark(&other).await);
+    w.advance(LEASE);
+    assert_stale(mark(&post).await);
+    w.claimed(JobKind::Publish).await;
+    w.claimed(JobKind::Publish).await;
+    assert_stale(mark(&post).await);
+    assert!(w.store.commits(TENANT, post.id).await.unwrap().is_empty());
+}
+
+pub async fn a_post_that_has_not_begun_is_cancelled(w: World) {
+    let account = w.account("remote-1").await;
+    let post = w.post(&account, "key").await;
+    let event = w.event("post.cancelled");
+    let outcome = w.store.cancel_post(TENANT, post.id, &event).await.unwrap();
+    let Some(CancelOutcome::Cancelled(cancelled)) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(cancelled.status, PostStatus::Cancelled);
+    assert_eq!(cancelled.finished_at, Some(w.now()));
+    assert_eq!(w.reload_post(&post).await, *cancelled);
+    assert_eq!(w.claim(JobKind::Publish).await, None, "its job is gone");
+    let events = w.store.events(TENANT, &EventFilter::default(), ALL).await.unwrap().items;
+    assert_eq!(events[0].id, event.id);
+    let unknown = PostId::from_uuid(w.id());
+    assert_eq!(w.store.cancel_post(TENANT, unknown, &event).await.unwrap(), None);
+}
+
+pub async fn a_post_that_has_begun_is_asked_to_stop(w: World) {
+    let account = w.account("remote-1").await;
+    let asked = async |post: &PostRecord| {
+        let outcome = w
+            .store
+            .cancel_post(TENANT, post.id, &w.event("post.cancelled"))
+            .await
+            .unwrap();
+        let Some(CancelOutcome::Requested(asked)) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert!(asked.cancel_requested);
+        assert_eq!(asked.status, post.status);
+        assert_eq!(w.reload_post(post).await, *asked);
+    };
+    // Its first step is running.
+    let post = w.post(&account, "running").await;
+    let job = w.claimed(JobKind::Publish).await;
+    asked(&post).await;
+    // That step ends; the cancel makes the next one run at once.
+    let mut record = step(&post, PostStatus::Publishing);
+    record.run_at = Some(w.later(60 * MINUTE));
+    let post = w.store.record_step(job.lease(), &record).await.unwrap();
+    assert!(post.cancel_requested, "a step does not forget it");
+    let job = w.claimed(JobKind::Publish).await;
+    let end = JobEnd::Next {
+        run_at: w.later(60 * MINUTE),
+    };
+    assert!(w.store.end_job(job.lease(), &end).await.unwrap());
+    // It waits between steps.
+    asked(&post).await;
+    let job = w.claimed(JobKind::Publish).await;
+    assert!(w.store.end_job(job.lease(), &JobEnd::Done).await.unwrap());
+
+    // Its first step was given up after an irreversible call was marked: nobody knows whether it was sent.
+    let post = w.post(&account, "marked").await;
+    let job = w.claimed(JobKind::Publish).await;
+    w.store.mark_about_to(job.lease(), TENANT, post.id, 0, "op").await.unwrap();
+    w.store.return_job(job.lease()).await.unwrap();
+    asked(&post).await;
+    let events = w.store.events(TENANT, &EventFilter::default(), ALL).await.unwrap().items;
+    assert!(events.iter().all(|event| event.name != "post.cancelled"));
+}
+
+pub async fn a_post_that_has_ended_is_not_stopped(w: World) {
+    let account = w.account("remote-1").await;
+    for status in [
+        PostStatus::Published,
+        PostStatus::Failed,
+        PostStatus::Cancelled,
+        PostStatus::Delivered,
+        PostStatus::Unconfirmed,
+    ] {
+        let post = w.post(&account, status.as_str()).await;
+        let job = w.claimed(JobKind::Publish).await;
+        let post = w.store.record_step(job.lease(), &step(&post, status)).await.unwrap();
+        let outcome = w
+            .store
+            .cancel_post(TENANT, post.id, &w.event("post.cancelled"))
+            .await
+            .unwrap();
+        assert_eq!(outcome, Some(CancelOutcome::TooLate(Box::new(post))));
+    }
+}
+
+pub async fn posts_are_listed_newest_first_page_by_page(w: World) {
+    let first = w.account("remote-1").await;
+    let mut second = w.new_account(TENANT, "remote-2");
+    second.provider = other_provider();
+    let second = w.connect_as(&second).await.unwrap();
+    let theirs = w.new_account(w.other_tenant().await, "remote-3");
+    let theirs = w.connect_as(&theirs).await.unwrap();
+    let mut made = Vec::new();
+    for index in 0..7 {
+        let account = if index % 2 == 0 { &first } else { &second };
+        made.push(w.post(account, &index.to_string()).await.id);
+        w.post(&theirs, &index.to_string()).await;
+        if index % 3 == 0 {
+            w.advance(SECOND);
+        }
+    }
+    w.store
+        .cancel_post(TENANT, made[3], &w.event("post.cancelled"))
+        .await
+        .unwrap();
+    made.reverse();
+    let listed = async |filter: &PostFilter, limit| {
+        let mut ids = Vec::new();
+        let mut page = PageRequest { after: None, limit };
+        loop {
+            let found = w.store.posts(TENANT, filter, page).await.unwrap();
+            assert!(found.items.len() <= limit as usize);
+            ids.extend(found.items.iter().map(|post| post.id));
+            match found.next {
+                Some(next) => page.after = Some(next),
+                None => return ids,
+            }
+        }
+    };
+    for limit in [1, 2, 6, 7, 100] {
+        assert_eq!(listed(&PostFilter::default(), limit).await, made);
+    }
+    let mut filter = PostFilter {
+        account: Some(second.id),
+        ..PostFilter::default()
+    };
+    assert_eq!(listed(&filter, 2).await, [made[1], made[3], made[5]]);
+    filter.provider = Some(other_provider());
+    filter.status = Some(PostStatus::Cancelled);
+    assert_eq!(listed(&filter, 2).await, [made[3]]);
+    filter.provider = Some(provider());
+    assert!(listed(&filter, 2).await.is_empty());
+}
+
+pub async fn a_post_is_found_by_the_platforms_id_of_the_attempt(w: World) {
+    let account = w.account("remote-1").await;
+    publishing(&w, &account, "old", "publish-1").await;
+    w.advance(SECOND);
+    let newest = publishing(&w, &account, "new", "publish-1").await;
+    let find = async |tenant: TenantId, provider, remote_ref: &str| {
+        w.store.post_by_ref(tenant, &provider, remote_ref).await.unwrap()
+    };
+    assert_eq!(find(TENANT, provider(), "publish-1").await, Some(newest));
+    assert_eq!(find(TENANT, provider(), "publish-2").await, None);
+    assert_eq!(find(TENANT, other_provider(), "publish-1").await, None);
+    assert_eq!(find(w.other_tenant().await, provider(), "publish-1").await, None);
+}
+
+/// A step that changes only the state, and ends the job.
+pub fn step(post: &PostRecord, status: PostStatus) -> StepRecord {
+    StepRecord {
+        tenant: post.tenant,
+        post: post.id,
+        step: post.step,
+        transition: PostTransition::to(status),
+        run_at: None,
+        events: Vec::new(),
+        frees_quota: false,
+    }
+}
+
+/// A post whose first step is recorded: under way, known to the platform as `remote_ref`, its job due now.
+pub async fn publishing(w: &World, account: &Account, key: &str, remote_ref: &str) -> PostRecord {
+    let post = w.post(account, key).await;
+    let job = claim_for(w, &post).await;
+    let mut record = step(&post, PostStatus::Publishing);
+    record.transition.checkpoint = Some(Checkpoint::new("uploading", &json!({})).unwrap().known_as(remote_ref));
+    record.run_at = Some(w.now());
+    w.store.record_step(job.lease(), &record).await.unwrap()
+}
+
+/// Claims publish jobs until it is this post's turn. The others stay claimed.
+async fn claim_for(w: &World, post: &PostRecord) -> Job {
+    loop {
+        let job = w.claimed(JobKind::Publish).await;
+        if job.target == post.id.as_uuid() {
+            return job;
+        }
+    }
+}

@@ -1,0 +1,71 @@
+use std::time::Duration;
+
+use patchbay_app::{
+    model::JobKind,
+    store::{AccountFilter, EventFilter, PageRequest, PostFilter, RefreshLease},
+};
+
+use super::{keys::api_key, media::file, posts::publishing, slots::request};
+use crate::harness::{LEASE, MINUTE, TENANT, World, assert_stale, provider};
+
+/// Every method that takes a tenant, with another tenant's name and our ids: nothing is seen, nothing is changed.
+pub async fn t16_another_tenant_sees_and_changes_nothing(w: World) {
+    let page = PageRequest { after: None, limit: 100 };
+    let account = w.account("remote-1").await;
+    let post = publishing(&w, &account, "key", "publish-1").await;
+    let claim = w.claimed(JobKind::Publish).await;
+    w.store.mark_about_to(claim.lease(), TENANT, post.id, 1, "op").await.unwrap();
+    let media = file(&w, TENANT, 10);
+    w.store.add_media(&media).await.unwrap();
+    let slot = request(&w, TENANT, "init");
+    w.store.take_slot(&slot).await.unwrap();
+    let key = api_key(&w, TENANT, "public");
+    w.store.create_api_key(&key).await.unwrap();
+
+    let other = w.other_tenant().await;
+    let s = &w.store;
+    let event = w.event("x");
+    assert_eq!(s.account(other, account.id).await.unwrap(), None);
+    assert!(s.accounts(other, &AccountFilter::default(), page).await.unwrap().items.is_empty());
+    let lease = s.lease_refresh(other, account.id, 1, "host", LEASE).await.unwrap();
+    assert_eq!(lease, RefreshLease::Moved);
+    assert!(!s.swap_tokens(other, account.id, 1, &w.tokens(2)).await.unwrap());
+    assert!(!s.require_reauth(other, account.id, 1, "x", &event).await.unwrap());
+    assert_eq!(s.begin_disconnect(other, account.id, "x", None, &event).await.unwrap(), None);
+    s.erase_tokens(other, account.id).await.unwrap();
+
+    assert_eq!(s.post(other, post.id).await.unwrap(), None);
+    assert_eq!(s.post_by_ref(other, &provider(), "publish-1").await.unwrap(), None);
+    assert!(s.posts(other, &PostFilter::default(), page).await.unwrap().items.is_empty());
+    assert_eq!(s.cancel_post(other, post.id, &event).await.unwrap(), None);
+    assert_stale(s.mark_about_to(claim.lease(), other, post.id, 1, "op2").await);
+    assert!(s.keep_receipt(other, post.id, 1, "op", 200, b"x").await.is_err());
+    s.clear_mark(other, post.id, 1, "op").await.unwrap();
+    assert!(s.commits(other, post.id).await.unwrap().is_empty());
+    assert!(s.events(other, &EventFilter::default(), page).await.unwrap().items.is_empty());
+
+    assert_eq!(s.media(other, media.id).await.unwrap(), None);
+    assert_eq!(s.media_bytes(other).await.unwrap(), 0);
+    s.keep_media(other, media.id, w.later(60 * MINUTE)).await.unwrap();
+    s.settle_slot(other, slot.id, Duration::ZERO).await.unwrap();
+    assert_eq!(s.slots_used(other, "subject", "init").await.unwrap(), 0);
+    assert!(s.api_keys(other).await.unwrap().is_empty());
+    assert!(!s.revoke_api_key(other, key.id).await.unwrap());
+
+    // A right to renew that is held by a name is not given back by the same name elsewhere.
+    let lease = s.lease_refresh(TENANT, account.id, 1, "host", LEASE).await.unwrap();
+    assert_eq!(lease, RefreshLease::Granted(Box::new(account.clone())));
+    s.release_refresh(other, account.id, "host").await.unwrap();
+    let lease = s.lease_refresh(TENANT, account.id, 1, "host", LEASE).await.unwrap();
+    assert!(matches!(lease, RefreshLease::Busy { .. }));
+
+    assert_eq!(w.reload(&account).await, account);
+    assert_eq!(w.reload_post(&post).await, post);
+    let journal = s.commits(TENANT, post.id).await.unwrap();
+    assert_eq!((journal.len(), journal[0].answered_at), (1, None));
+    assert_eq!(s.media(TENANT, media.id).await.unwrap(), Some(media));
+    assert_eq!(s.slots_used(TENANT, "subject", "init").await.unwrap(), 1);
+    assert_eq!(s.api_keys(TENANT).await.unwrap(), [key]);
+    let events = s.events(TENANT, &EventFilter::default(), page).await.unwrap().items;
+    assert_eq!(events.len(), 1, "the connect alone");
+}

@@ -30,6 +30,9 @@ use crate::{
 /// How long a connect attempt may take.
 pub const FLOW_TTL: Duration = Duration::from_mins(10);
 
+/// How long a disconnect waits for tokens to be renewed first.
+const RENEW_FIRST: Duration = Duration::from_secs(10);
+
 /// A connect to be started.
 pub struct StartConnect {
     /// For whom.
@@ -352,6 +355,8 @@ async fn store_grant(
 /// # Errors
 /// The account is not this tenant's, or the store failed.
 pub async fn disconnect(app: &Arc<App>, tenant: TenantId, id: AccountId) -> Result<Account, Problem> {
+    // Platforms take a live access token for this. A dead one would look as if the grant were gone already.
+    let _ = tokio::time::timeout(RENEW_FIRST, tokens::ready(app, tenant, id, Duration::from_mins(1))).await;
     let revoke = NewJob {
         id: JobId::from_uuid(app.env.ids.next()),
         tenant,

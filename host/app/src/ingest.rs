@@ -269,3 +269,53 @@ fn is_recent(scheme: &SignatureScheme, timestamp: Option<&str>, now: DateTime<Ut
     let tolerance = TimeDelta::from_std(scheme.tolerance).unwrap_or(TimeDelta::MAX);
     at.is_some_and(|at| (now - at).abs() <= tolerance)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scheme() -> SignatureScheme {
+        SignatureScheme {
+            name: "test".into(),
+            header: "x-signature".into(),
+            format: SignatureFormat::TimestampAndMac { timestamp: "t", mac: "s" },
+            signed: vec![SignedPart::Timestamp, SignedPart::Literal("."), SignedPart::Body],
+            encoding: MacEncoding::Hex,
+            tolerance: std::time::Duration::from_secs(300),
+        }
+    }
+
+    #[test]
+    fn a_signature_header_has_one_grammar() {
+        let mac = "ab".repeat(32);
+        for good in [format!("t=1,s={mac}"), format!("s={mac},t=1"), format!("t=1, s={mac}")] {
+            assert!(parse_header(&scheme(), &good).is_some(), "{good}");
+        }
+        for bad in [
+            String::new(),
+            format!("s={mac}"),
+            "t=1".to_owned(),
+            "t=1,s=".to_owned(),
+            format!("t=1,s={}", &mac[1..]),
+            format!("t=1,s={}", mac.to_uppercase()),
+            format!("t=1,s={mac},s={mac}"),
+            format!("t=1,t=1,s={mac}"),
+            format!("t=1,s={mac},v=1"),
+            format!("t=-1,s={mac}"),
+            format!("t=,s={mac}"),
+            format!("t={},s={mac}", "9".repeat(21)),
+            format!("t=1,s={mac}{}", " ".repeat(600)),
+        ] {
+            assert!(parse_header(&scheme(), &bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_timestamp_is_good_within_the_window_on_both_sides() {
+        let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
+        let check = |at: &str| is_recent(&scheme(), Some(at), now);
+        assert!(check("1790000000") && check("1790000300") && check("1789999700"));
+        assert!(!check("1790000301") && !check("1789999699") && !check("18446744073709551615") && !check("0"));
+        assert!(!is_recent(&scheme(), None, now));
+    }
+}

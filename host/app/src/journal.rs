@@ -174,3 +174,54 @@ fn decode(line: &str) -> Option<JournalRecord> {
 fn checksum(json: &str) -> String {
     hex::encode(&Sha256::digest(json.as_bytes())[..8])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(version: i64, at: DateTime<Utc>) -> JournalRecord {
+        JournalRecord {
+            tenant: TenantId::DEFAULT,
+            account: AccountId::from_uuid(uuid::Uuid::from_u128(7)),
+            at,
+            update: TokenUpdate {
+                tokens: SealedTokens { envelope: vec![1, 2, 3], version },
+                access_expires_at: Some(at),
+                refresh_expires_at: None,
+                refresh_due_at: Some(at),
+            },
+        }
+    }
+
+    async fn versions(journal: &TokenJournal, now: DateTime<Utc>) -> Vec<i64> {
+        let records = journal.replay(now, TimeDelta::hours(48)).await.unwrap();
+        records.iter().map(|record| record.update.tokens.version).collect()
+    }
+
+    #[tokio::test]
+    async fn records_come_back_and_old_ones_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = TokenJournal::at(&dir.path().join("journal"));
+        let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
+        assert!(versions(&journal, now).await.is_empty());
+        journal.append(&record(1, now - TimeDelta::hours(50))).await.unwrap();
+        journal.append(&record(2, now)).await.unwrap();
+        assert_eq!(versions(&journal, now).await, [2]);
+        journal.append(&record(3, now)).await.unwrap();
+        assert_eq!(versions(&journal, now).await, [2, 3]);
+    }
+
+    #[tokio::test]
+    async fn a_torn_line_costs_no_other_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let journal = TokenJournal::at(&path);
+        let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
+        journal.append(&record(1, now)).await.unwrap();
+        journal.append(&record(2, now)).await.unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - 9]).unwrap();
+        journal.append(&record(3, now)).await.unwrap();
+        assert_eq!(versions(&journal, now).await, [1, 3]);
+    }
+}

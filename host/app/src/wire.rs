@@ -56,7 +56,7 @@ pub struct WireResponse {
     pub status: u16,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Body, decoded.
+    /// Body, as it came.
     pub body: Bytes,
 }
 

@@ -3,13 +3,16 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::stream::{BoxStream, Stream};
+use futures_util::{
+    stream::{BoxStream, Stream},
+    task::AtomicWaker,
+};
 
 use crate::limits::Deadline;
 
@@ -30,13 +33,23 @@ pub(crate) enum BodyFault {
 const PIECE_BYTES: usize = 64 * 1024;
 
 pub(crate) struct ExactBody {
-    source: BoxStream<'static, std::io::Result<Bytes>>,
+    shared: Arc<Shared>,
     source_ended: bool,
     left: u64,
     held: Bytes,
     deadline: Arc<Deadline>,
     drain: Duration,
-    fault: Arc<OnceLock<BodyFault>>,
+}
+
+/// The caller's end of a body. Dropping it lets go of the source at once and breaks off what is not sent yet. Without
+/// it, a connection whose peer has stopped reading, or has answered early, would hold on to both.
+pub(crate) struct BodyHandle(Arc<Shared>);
+
+struct Shared {
+    /// `None` when the call is over.
+    source: Mutex<Option<BoxStream<'static, std::io::Result<Bytes>>>>,
+    sender: AtomicWaker,
+    fault: OnceLock<BodyFault>,
 }
 
 impl ExactBody {
@@ -47,30 +60,34 @@ impl ExactBody {
         source: BoxStream<'static, std::io::Result<Bytes>>,
         deadline: Arc<Deadline>,
         drain: Duration,
-    ) -> Self {
-        Self {
-            source,
+    ) -> (Self, BodyHandle) {
+        let shared = Arc::new(Shared {
+            source: Mutex::new(Some(source)),
+            sender: AtomicWaker::new(),
+            fault: OnceLock::new(),
+        });
+        let handle = BodyHandle(Arc::clone(&shared));
+        let body = Self {
+            shared,
             source_ended: false,
             left: len,
             held: Bytes::new(),
             deadline,
             drain,
-            fault: Arc::default(),
-        }
-    }
-
-    /// Where the fault will be found if the body breaks off.
-    pub(crate) fn fault(&self) -> Arc<OnceLock<BodyFault>> {
-        Arc::clone(&self.fault)
+        };
+        (body, handle)
     }
 
     /// Takes pieces from the source until one can be handed on. The last piece is held back until the source has
     /// ended: a receiver that has every announced byte would act on a body that is wrong.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {
+        let shared = Arc::clone(&self.shared);
+        shared.sender.register(cx.waker());
+        let mut source = shared.source.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(source) = source.as_mut() else {
+            return Poll::Ready(Err(BodyFault::Over));
+        };
         loop {
-            if self.deadline.is_over(cx) {
-                return Poll::Ready(Err(BodyFault::Over));
-            }
             let held = self.held.len() as u64;
             if held > self.left {
                 return Poll::Ready(Err(BodyFault::Long));
@@ -85,7 +102,7 @@ impl ExactBody {
                     Err(BodyFault::Short)
                 });
             }
-            match ready!(self.source.as_mut().poll_next(cx)) {
+            match ready!(source.as_mut().poll_next(cx)) {
                 None => self.source_ended = true,
                 Some(Ok(more)) if more.is_empty() => {}
                 Some(Ok(_)) if held > 0 => return Poll::Ready(Err(BodyFault::Long)),
@@ -98,8 +115,8 @@ impl ExactBody {
     fn hand_on(&mut self) -> Bytes {
         let piece = self.held.split_to(self.held.len().min(PIECE_BYTES));
         self.left -= piece.len() as u64;
-        self.deadline
-            .push(if self.left == 0 { self.drain } else { Duration::ZERO });
+        let drain = if self.left == 0 { self.drain } else { Duration::ZERO };
+        self.deadline.push(drain);
         piece
     }
 }
@@ -110,9 +127,25 @@ impl Stream for ExactBody {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let piece = ready!(self.poll_piece(cx));
         if let Err(fault) = piece {
-            self.fault.get_or_init(|| fault);
+            self.shared.fault.get_or_init(|| fault);
         }
         Poll::Ready(piece.transpose())
+    }
+}
+
+impl BodyHandle {
+    /// Why the body broke off, if it did.
+    pub(crate) fn fault(&self) -> Option<BodyFault> {
+        self.0.fault.get().copied()
+    }
+}
+
+impl Drop for BodyHandle {
+    fn drop(&mut self) {
+        // Taken in one statement and dropped in the next, when the lock is free again.
+        let source = self.0.source.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(source);
+        self.0.sender.wake();
     }
 }
 
@@ -125,7 +158,7 @@ mod tests {
     async fn collect(len: u64, pieces: Vec<std::io::Result<&'static [u8]>>) -> (usize, Option<BodyFault>) {
         let source = stream::iter(pieces).map(|piece| piece.map(Bytes::from_static)).boxed();
         let deadline = Deadline::new(Duration::from_secs(60));
-        let mut body = ExactBody::new(len, source, deadline, Duration::ZERO);
+        let (mut body, _handle) = ExactBody::new(len, source, deadline, Duration::ZERO);
         let mut sent = 0;
         while let Some(piece) = body.next().await {
             match piece {
@@ -164,7 +197,7 @@ mod tests {
     async fn large_pieces_are_cut_so_that_progress_shows() {
         static LARGE: [u8; 200_000] = [0; 200_000];
         let source = stream::iter([Ok(Bytes::from_static(&LARGE))]).boxed();
-        let body = ExactBody::new(200_000, source, Deadline::new(Duration::from_secs(60)), Duration::ZERO);
+        let (body, _handle) = ExactBody::new(200_000, source, Deadline::new(Duration::from_secs(60)), Duration::ZERO);
         let lens: Vec<usize> = body.map(|piece| piece.unwrap().len()).collect().await;
         assert_eq!(lens, [65_536, 65_536, 65_536, 3_392]);
     }

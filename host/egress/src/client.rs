@@ -1,12 +1,7 @@
 //! The client itself: two connection pools with different rules. One dials public addresses by https; the other dials
 //! the loopback addresses of simulators by http, and nothing else.
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use http::{HeaderValue, Method, header};
@@ -17,8 +12,8 @@ use url::{Position, Url};
 
 use crate::{
     address::{AddressFilter, Cidr},
-    body::{BodyFault, ExactBody},
-    limits::{Deadline, MAX_ANSWER_HEADERS, OverOnDrop, lost, read_answer},
+    body::{BodyHandle, ExactBody},
+    limits::{Deadline, MAX_ANSWER_HEADERS, lost, read_answer},
     observe,
     policy::{self, Blocked, Policy},
     redact,
@@ -70,8 +65,7 @@ pub enum ConfigError {
     Client(#[source] reqwest::Error),
 }
 
-/// The one HTTP client. Cheap to share in an `Arc`; dropping a call's future closes its connection, and what was sent
-/// by then may have arrived.
+/// The one HTTP client. Dropping a call's future ends the call; what was sent by then may have arrived.
 pub struct Egress {
     public: reqwest::Client,
     loopback: reqwest::Client,
@@ -193,15 +187,14 @@ impl Egress {
             }
             None => &self.public,
         };
-        let streamed = body_len > 0 && matches!(request.body, WireBody::Stream { .. });
         let deadline = Deadline::new(request.timeout.min(self.config.total_timeout));
-        let mut fault = Arc::default();
+        let mut handle = None;
         let method = policy::method(&request.method)?;
         let mut call = client.request(method.clone(), url);
         match request.body {
-            WireBody::Stream { len, stream } if streamed => {
-                let body = ExactBody::new(len, stream, Arc::clone(&deadline), self.config.drain_timeout);
-                fault = body.fault();
+            WireBody::Stream { len, stream } if len > 0 => {
+                let (body, given) = ExactBody::new(len, stream, Arc::clone(&deadline), self.config.drain_timeout);
+                handle = Some(given);
                 // Without it the library would send chunks, which platforms refuse for uploads.
                 headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
                 call = call.body(reqwest::Body::wrap_stream(body));
@@ -218,8 +211,7 @@ impl Egress {
         Ok(Prepared {
             client: client.clone(),
             request: call.headers(headers).build().map_err(|_| Blocked::Request)?,
-            streamed,
-            fault,
+            body: handle,
             deadline,
             max_answer_bytes: request.max_answer_bytes,
         })
@@ -254,8 +246,8 @@ impl Wire for Egress {
 struct Prepared {
     client: reqwest::Client,
     request: reqwest::Request,
-    streamed: bool,
-    fault: Arc<OnceLock<BodyFault>>,
+    /// Of a streamed body.
+    body: Option<BodyHandle>,
     deadline: Arc<Deadline>,
     max_answer_bytes: usize,
 }
@@ -263,7 +255,6 @@ struct Prepared {
 impl Prepared {
     async fn run(self, limit: Duration) -> Result<WireResponse, WireError> {
         let deadline = Arc::clone(&self.deadline);
-        let _over = OverOnDrop(Arc::clone(&deadline));
         tokio::select! {
             result = self.exchange() => result,
             () = deadline.passed() => Err(lost("timed out")),
@@ -275,13 +266,13 @@ impl Prepared {
         let answer = match self.client.execute(self.request).await {
             Ok(answer) => answer,
             Err(error) => {
-                return Err(match self.fault.get() {
+                return Err(match self.body.as_ref().and_then(BodyHandle::fault) {
                     Some(fault) => WireError::Lost(fault.to_string()),
                     None => redact::call_error(&error),
                 });
             }
         };
-        if self.streamed {
+        if self.body.is_some() {
             self.deadline.push(Duration::ZERO);
         }
         read_answer(answer, self.max_answer_bytes).await
@@ -308,9 +299,9 @@ fn builder(config: &Config) -> reqwest::ClientBuilder {
         // Shorter than servers keep idle connections, so that a request seldom meets a closing one and gets lost.
         .pool_idle_timeout(Duration::from_secs(15))
         .pool_max_idle_per_host(8);
-    // Frees connections whose peer has stopped reading for good, also after their call has ended.
+    // Frees connections whose peer has stopped reading: the library tries to flush them before it closes them.
     #[cfg(target_os = "linux")]
-    let builder = builder.tcp_user_timeout(Duration::from_secs(120));
+    let builder = builder.tcp_user_timeout(config.total_timeout);
     builder
 }
 

@@ -1,16 +1,11 @@
 //! Every limit on a call: how long it may take, how long it may stand still, how large its answer may be.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::Context,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
-use futures_util::task::AtomicWaker;
 use patchbay_app::wire::{WireError, WireResponse};
 use tokio::time::{Instant, sleep_until};
 
@@ -70,8 +65,6 @@ pub(crate) fn lost(reason: &str) -> WireError {
 pub(crate) struct Deadline {
     at: Mutex<Instant>,
     step: Duration,
-    over: AtomicBool,
-    sender: AtomicWaker,
 }
 
 impl Deadline {
@@ -80,8 +73,6 @@ impl Deadline {
         Arc::new(Self {
             at: Mutex::new(Instant::now() + step),
             step,
-            over: AtomicBool::new(false),
-            sender: AtomicWaker::new(),
         })
     }
 
@@ -99,22 +90,5 @@ impl Deadline {
             }
             sleep_until(at).await;
         }
-    }
-
-    /// Whether the call is over, in which case its body must stop. Wakes the task of `cx` when it becomes so.
-    pub(crate) fn is_over(&self, cx: &Context<'_>) -> bool {
-        self.sender.register(cx.waker());
-        self.over.load(Ordering::Acquire)
-    }
-}
-
-/// Ends the call when dropped. A server may answer before it has read the whole body, and a connection left alone
-/// would go on sending it.
-pub(crate) struct OverOnDrop(pub(crate) Arc<Deadline>);
-
-impl Drop for OverOnDrop {
-    fn drop(&mut self) {
-        self.0.over.store(true, Ordering::Release);
-        self.0.sender.wake();
     }
 }

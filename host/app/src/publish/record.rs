@@ -82,10 +82,11 @@ pub(super) async fn record(app: &Arc<App>, job: &Job, post: PostRecord, verdict:
         Verdict::Failed(error, observed) => apply_failure(app, &post, open, &error, observed, now, &mut record),
     }
     record.transition.cancel_handled = post.cancel_requested;
-    if record.transition.checkpoint.is_none() {
+    let status = record.transition.status;
+    let goes_on = record.run_at.is_some() || matches!(status, PostStatus::Unconfirmed | PostStatus::Delivered);
+    if record.transition.checkpoint.is_none() && goes_on {
         reseal(app, &post, &mut record).await?;
     }
-    let status = record.transition.status;
     record.frees_quota = matches!(
         status,
         PostStatus::Published | PostStatus::Failed | PostStatus::Cancelled
@@ -195,8 +196,11 @@ fn apply_failure(
         tries
     };
     match (post.status, again) {
-        // What is settled stays settled; only the look for more ends.
-        (PostStatus::Published, _) => record.transition.status = PostStatus::Published,
+        // What is settled stays settled. The look for more goes on after a passing fault, and else ends.
+        (PostStatus::Published, again) => {
+            record.transition.status = PostStatus::Published;
+            record.run_at = again.map(|wait| now + wait);
+        }
         (PostStatus::Delivered, Some(wait)) => {
             record.transition.status = PostStatus::Delivered;
             record.run_at = Some(now + wait);

@@ -115,7 +115,11 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 #[must_use]
 pub fn router(host: Host) -> Router {
     let (router, _) = routes().split_for_parts();
-    let mut router = router.merge(pages::routes());
+    let document = openapi().to_json().unwrap_or_default();
+    let json = [(axum::http::header::CONTENT_TYPE, "application/json")];
+    let mut router = router
+        .route("/api/openapi.json", axum::routing::get(async move || (json, document)))
+        .merge(pages::routes());
     if host.config.server.metrics_listen.is_none() && host.config.server.listen.ip().is_loopback() {
         router = router.route("/metrics", axum::routing::get(health::metrics));
     }

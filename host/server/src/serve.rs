@@ -44,6 +44,9 @@ pub async fn start(built: Built, listener: TcpListener) -> anyhow::Result<Servin
     let address = listener.local_addr()?;
     let stop = host.stopping.clone();
     let mut tasks = tokio::task::JoinSet::new();
+    if let Some(handle) = host.metrics.clone() {
+        tasks.spawn(crate::telemetry::metrics::upkeep(handle, stop.clone()));
+    }
     if let Some(metrics) = server.metrics_listen {
         let listener = TcpListener::bind(metrics).await.with_context(|| format!("listening on {metrics}"))?;
         let router = axum::Router::new()

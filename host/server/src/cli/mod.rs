@@ -110,7 +110,10 @@ pub fn openapi_text() -> anyhow::Result<String> {
 }
 
 fn load(file: Option<PathBuf>) -> anyhow::Result<Config> {
-    Config::load(file.as_deref(), std::env::vars(), &providers::ids())
+    // A variable that is no text is nobody's setting, but must not end the program either.
+    let environment = std::env::vars_os()
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
+    Config::load(file.as_deref(), environment, &providers::ids())
         .map_err(|problems| Unstartable(problems.to_string()).into())
 }
 

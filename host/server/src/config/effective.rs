@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 use figment::value::Value;
 use url::Url;
 
-use super::{key::Kind, reader::number};
+use super::{
+    key::{self, Kind},
+    reader::number,
+};
 
 /// Shown for a key that has no value.
 pub(super) const UNSET: &str = "[not set]";
@@ -22,14 +25,13 @@ pub(super) struct Entry {
     pub(super) source: String,
 }
 
-/// All keys under the names of their sections.
+/// All keys under the names of their sections, in the order of the tables.
 pub(super) fn render(entries: &[Entry]) -> String {
     let mut sorted: Vec<_> = entries
         .iter()
         .filter_map(|entry| Some((entry.path.rsplit_once('.')?, entry)))
         .collect();
-    // Stable: within a section the order of reading stays.
-    sorted.sort_by_key(|((section, _), _)| *section);
+    sorted.sort_by_key(|((section, _), entry)| (key::section_rank(section), *section, key::rank(&entry.path)));
     let mut text = String::new();
     let mut current = "";
     for ((section, key), Entry { shown, source, .. }) in sorted {
@@ -38,7 +40,10 @@ pub(super) fn render(entries: &[Entry]) -> String {
             let _ = writeln!(text, "{gap}[{section}]");
             current = section;
         }
-        let _ = writeln!(text, "{key} = {shown}  # {source}");
+        let _ = match shown.as_str() {
+            UNSET => writeln!(text, "{key} = {UNSET}"),
+            shown => writeln!(text, "{key} = {shown}  # {source}"),
+        };
     }
     text
 }

@@ -170,7 +170,7 @@ impl Kind {
             Self::Flag => "true or false".to_owned(),
             Self::Whole(least, most) => format!("number, {least} to {most}"),
             Self::Text => "text".to_owned(),
-            Self::Choice(names) => alternatives(names),
+            Self::Choice(names) => alternatives(names).replace('"', "`"),
             Self::Address => "IP address and port".to_owned(),
             Self::Url => "URL".to_owned(),
             Self::Path => "path".to_owned(),
@@ -246,6 +246,21 @@ pub(super) fn find(path: &str) -> &'static Key {
             && parts.next().is_none()
     };
     all().find(is).expect("every key that is read stands in a table")
+}
+
+/// Where a key stands in the tables.
+pub(super) fn rank(path: &str) -> usize {
+    let key = find(path);
+    all().position(|other| other.path == key.path).unwrap_or_default()
+}
+
+/// Where a section stands, by its full name, such as `providers.example`.
+pub(super) fn section_rank(name: &str) -> usize {
+    let first = name.split('.').next();
+    SECTIONS
+        .iter()
+        .position(|section| first == Some(section.name))
+        .unwrap_or_default()
 }
 
 pub(super) fn all() -> impl Iterator<Item = &'static Key> {

@@ -100,3 +100,16 @@ fn escape(line: &str, form: Form) -> String {
     out.push_str(&line[body.len()..]);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_formatter_lets_through_is_escaped() {
+        let line = "a\nb\u{1b}[2Jc\u{9b}\n";
+        assert_eq!(escape(line, Form::Text), "a\\nb\\u{1b}[2Jc\\u{9b}\n");
+        assert_eq!(escape(line, Form::Json), "a\\u000ab\\u001b[2Jc\\u009b\n");
+        assert_eq!(escape(line, Form::Colours), "a\\nb\u{1b}[2Jc\\u{9b}\n");
+    }
+}

@@ -13,15 +13,21 @@ fn effective_values_have_their_sources() {
     for line in [
         &*format!("[server]\nlisten = \"127.0.0.1:9\"  # {file}\n"),
         "public_url = \"http://127.0.0.1:9/\"  # from server.listen\n",
-        "tls_cert = [not set]  # not set\n",
+        "tls_cert = [not set]\ntls_key = [not set]\n",
         "max_sockets = 2000  # default\n",
         "[database]\nurl = \"sqlite:x.db\"  # DATABASE_URL\n",
         "key_file = \"data/master.key\"  # from storage.dir\n",
-        "[providers.my-place]\nenabled = true  # default\nclient_id = [not set]  # not set\n",
+        "[providers.my-place]\nenabled = true  # default\nenvironment = \"simulator\"  # from providers.my-place.client_id\n",
         "environment = \"simulator\"  # from providers.acme.client_id\n",
     ] {
         assert!(shown.contains(line), "{line} is missing in\n{shown}");
     }
+    let sections: Vec<_> = shown.lines().filter(|line| line.starts_with('[')).collect();
+    assert_eq!(sections[0], "[server]");
+    assert_eq!(
+        sections[sections.len() - 2..],
+        ["[providers.acme]", "[providers.my-place]"]
+    );
 }
 
 /// `find` proves that what is read stands in a table; this proves that what stands in a table is read.

@@ -85,8 +85,9 @@ impl<'a> Ctx<'a> {
                 TransportError::Lost { .. } => ProviderError::new(ErrorKind::Retryable, "answer_lost", message),
                 TransportError::Blocked(_) => ProviderError::new(ErrorKind::Permanent, "blocked", message),
                 TransportError::MissingScope(_) => {
-                    ProviderError::new(ErrorKind::ReauthRequired, "missing_scope", message)
-                        .advise("The account did not grant a permission that this needs. Connect it again and agree to it.")
+                    ProviderError::new(ErrorKind::ReauthRequired, "missing_scope", message).advise(
+                        "The account did not grant a permission that this needs. Connect it again and agree to it.",
+                    )
                 }
                 TransportError::NoSlot { wait, .. } => {
                     ProviderError::new(ErrorKind::RateLimited, "rate_slot", message).after(wait)

@@ -140,7 +140,8 @@ pub struct Quota {
     pub limit: u32,
     /// Length of the sliding window.
     pub window: Duration,
-    /// Whether a place frees as soon as the post ends (drafts that wait), or only with time (posts made).
+    /// Whether a place frees as soon as the post is published (drafts that wait), or only with time (posts made). A
+    /// post that failed frees it in any case. All quotas of one mode agree.
     pub frees_when_done: bool,
 }
 
@@ -331,6 +332,14 @@ impl Manifest {
         }
         if let Some(bucket) = self.buckets.iter().find(|b| b.limit == 0 || b.window.is_zero()) {
             return fail(format!("bucket {} lets nothing through", bucket.name));
+        }
+        let disagree = |a: &Quota| {
+            self.quotas
+                .iter()
+                .any(|b| a.mode == b.mode && a.frees_when_done != b.frees_when_done)
+        };
+        if let Some(quota) = self.quotas.iter().find(|quota| disagree(quota)) {
+            return fail(format!("quota {} frees otherwise than another of its mode", quota.name));
         }
         let mut options = BTreeSet::new();
         match self.options.iter().find(|field| !options.insert(field.name)) {

@@ -278,7 +278,10 @@ mod tests {
         SignatureScheme {
             name: "test".into(),
             header: "x-signature".into(),
-            format: SignatureFormat::TimestampAndMac { timestamp: "t", mac: "s" },
+            format: SignatureFormat::TimestampAndMac {
+                timestamp: "t",
+                mac: "s",
+            },
             signed: vec![SignedPart::Timestamp, SignedPart::Literal("."), SignedPart::Body],
             encoding: MacEncoding::Hex,
             tolerance: std::time::Duration::from_secs(300),

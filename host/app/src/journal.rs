@@ -185,7 +185,10 @@ mod tests {
             account: AccountId::from_uuid(uuid::Uuid::from_u128(7)),
             at,
             update: TokenUpdate {
-                tokens: SealedTokens { envelope: vec![1, 2, 3], version },
+                tokens: SealedTokens {
+                    envelope: vec![1, 2, 3],
+                    version,
+                },
                 access_expires_at: Some(at),
                 refresh_expires_at: None,
                 refresh_due_at: Some(at),

@@ -39,6 +39,12 @@ pub trait Store:
 
     /// Proves that the store can commit a write, by one small one.
     async fn probe_write(&self) -> Result<(), StoreError>;
+
+    /// Ends every lease, if this host is the only one on the database: whoever held them is gone. To be called before
+    /// the first claim. Where several hosts share a database, leases run out by themselves.
+    async fn end_orphaned_leases(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// Why a store call failed. "Not found" is no failure: it is `None`.

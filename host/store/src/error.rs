@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use patchbay_app::store::{Constraint, StoreError};
-use sqlx::error::ErrorKind;
+use sqlx::{
+    error::{DatabaseError, ErrorKind},
+    postgres::{PgDatabaseError, PgSeverity},
+};
 
 /// Why a store was not opened. Messages name no password.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +55,7 @@ pub(crate) fn db(error: sqlx::Error) -> StoreError {
         sqlx::Error::Database(cause) => {
             if cause.kind() == ErrorKind::ForeignKeyViolation {
                 StoreError::Conflict(Constraint::Missing)
-            } else if cause.code().is_some_and(|code| is_passing(&code)) {
+            } else if ends_session(&**cause) || cause.code().is_some_and(|code| is_passing(&code)) {
                 StoreError::Unavailable(error.into())
             } else {
                 StoreError::Other(error.into())
@@ -83,8 +86,15 @@ pub(crate) fn is_deadlock(error: &StoreError) -> bool {
     cause
         .downcast_ref::<sqlx::Error>()
         .and_then(sqlx::Error::as_database_error)
-        .and_then(sqlx::error::DatabaseError::code)
+        .and_then(DatabaseError::code)
         .is_some_and(|code| matches!(&*code, "40P01" | "40001"))
+}
+
+/// PostgreSQL calls it fatal when it ends the session or begins none, whatever the reason.
+fn ends_session(cause: &dyn DatabaseError) -> bool {
+    cause
+        .try_downcast_ref::<PgDatabaseError>()
+        .is_some_and(|cause| matches!(cause.severity(), PgSeverity::Fatal | PgSeverity::Panic))
 }
 
 /// Codes of faults that pass: the database is busy, full, read-only or going down. A SQLSTATE has five characters;

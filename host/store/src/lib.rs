@@ -8,6 +8,7 @@
 mod error;
 mod open;
 mod rows;
+mod values;
 
 pub mod postgres;
 pub mod sqlite;

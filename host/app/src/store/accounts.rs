@@ -46,14 +46,15 @@ pub enum RefreshLease {
 #[async_trait]
 pub trait Accounts {
     /// Where a grant for this platform account would be stored: the account of the same app and platform id, if this
-    /// tenant has it, else `new_id`.
+    /// tenant has it, else `account.id`. Another tenant is in the way until its account is revoked and erased.
     ///
     /// # Errors
     /// `Conflict(AccountOfOtherTenant)`.
     async fn place_grant(&self, account: &NewAccount) -> StoreResult<Connected>;
 
-    /// Stores a grant: inserts or renews the account, sets its tokens, schedules `refresh` (its target is replaced by
-    /// the account's id), appends `event`, and wakes the account's open posts. One transaction.
+    /// Stores a grant: inserts or renews the account, sets its tokens, schedules `refresh` at `tokens.refresh_due_at`
+    /// (its target is replaced by the account's id), drops a waiting revoke job, appends `event`, and wakes the account's
+    /// open posts that are not scheduled for later. One transaction.
     ///
     /// # Errors
     /// `Stale`: the account changed since [`Accounts::place_grant`]; ask again and seal again.
@@ -86,8 +87,8 @@ pub trait Accounts {
     ) -> StoreResult<RefreshLease>;
 
     /// Stores renewed tokens if the version is still `expected_version` (the holder does not matter: a late good token
-    /// beats none), clears the lease, makes the account `active` again, and moves its refresh job. `false`: somebody
-    /// else stored first.
+    /// beats none), clears the lease, makes a `reauth_required` account `active` again, and moves its refresh job (or
+    /// makes a new one). A revoked account stays revoked. `false`: somebody else stored first, or the tokens are erased.
     async fn swap_tokens(
         &self,
         tenant: TenantId,
@@ -110,8 +111,8 @@ pub trait Accounts {
         event: &NewEvent,
     ) -> StoreResult<bool>;
 
-    /// Marks the account `revoked`, finishes its refresh job, cancels its queued posts, stores `revoke` and appends
-    /// `event`. The tokens stay until [`Accounts::erase_tokens`]. Returns the account; `None`: the tenant has no such
+    /// Marks the account `revoked`, finishes its refresh job, cancels its queued posts (those that have begun are asked
+    /// to stop), stores `revoke` and appends `event`. The tokens stay until [`Accounts::erase_tokens`]. Returns the account; `None`: the tenant has no such
     /// account. Doing it twice changes nothing.
     async fn begin_disconnect(
         &self,

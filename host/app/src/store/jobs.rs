@@ -61,15 +61,18 @@ pub trait Jobs {
     /// Gives a claim back unused, as at shutdown: due at once, and the attempt does not count.
     async fn return_job(&self, lease: Lease) -> StoreResult<()>;
 
-    /// Makes the unfinished job of a kind and target due now. If it is running, it runs once more afterwards.
+    /// Makes the unfinished job of a kind and target due now. If it is running, it runs once more afterwards, however
+    /// it ends. `false`: there is none.
     async fn wake_job(&self, kind: JobKind, target: Uuid) -> StoreResult<bool>;
 
-    /// When the next ready job of these kinds is due; `None`: there is none.
+    /// When the next ready job of these kinds is due; `None`: there is none. A job that waits for another one of its
+    /// concurrency key is not ready: the end of that one is what to wait for.
     async fn next_due(&self, kinds: &[JobKind]) -> StoreResult<Option<DateTime<Utc>>>;
 
     /// The queue in numbers.
     async fn job_stats(&self) -> StoreResult<JobStats>;
 
-    /// Deletes at most `limit` finished jobs and their inbox rows that ended before `before`. Returns how many jobs.
+    /// Deletes at most `limit` jobs that ended before `before`, done or dead, and their inbox rows. Returns how many jobs.
+    /// With its inbox row a webhook's digest is forgotten: keep them longer than the platform repeats.
     async fn purge_jobs(&self, before: DateTime<Utc>, limit: u32) -> StoreResult<u64>;
 }

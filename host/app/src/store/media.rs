@@ -17,7 +17,7 @@ pub trait MediaRows {
     /// Bytes that a tenant keeps.
     async fn media_bytes(&self, tenant: TenantId) -> StoreResult<u64>;
 
-    /// Moves a file's expiry, so that a post that waits keeps its media.
+    /// Moves a file's expiry, never back, so that a post that waits keeps its media.
     async fn keep_media(&self, tenant: TenantId, id: MediaId, until: DateTime<Utc>) -> StoreResult<()>;
 
     /// Takes out at most `limit` expired files. The caller then deletes their bytes.

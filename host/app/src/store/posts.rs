@@ -101,7 +101,7 @@ pub trait Posts {
         op: &str,
     ) -> StoreResult<Mark>;
 
-    /// Keeps the answer of a marked call. Needs no live lease: an answer is a fact.
+    /// Keeps the answer of a marked call. Needs no live lease: an answer is a fact. The first one stands.
     async fn keep_receipt(
         &self,
         tenant: TenantId,
@@ -118,12 +118,14 @@ pub trait Posts {
     /// The journal of a post, oldest first; at most 100.
     async fn commits(&self, tenant: TenantId, post: PostId) -> StoreResult<Vec<Commit>>;
 
-    /// Records a step: post, job, events and quota in one transaction. Raises the post's step by one.
+    /// Records a step: post, job, events and quota in one transaction. Raises the post's step by one. The post's
+    /// published ids are never fewer than before: a webhook may have brought some meanwhile.
     ///
     /// # Errors
     /// `Stale`: the lease is gone, the post is at another step, or its state does not lead there.
     async fn record_step(&self, lease: Lease, record: &StepRecord) -> StoreResult<PostRecord>;
 
-    /// Stops a queued post, or asks for it. Appends `event` if it was stopped.
+    /// Stops a queued post, or asks for it. Appends `event` if it was stopped. A post has begun when its job is claimed
+    /// or an irreversible call is in its journal.
     async fn cancel_post(&self, tenant: TenantId, id: PostId, event: &NewEvent) -> StoreResult<Option<CancelOutcome>>;
 }

@@ -21,7 +21,8 @@ pub struct SlotRequest {
     pub limit: u32,
     /// How long the place is held unless settled.
     pub hold: Duration,
-    /// The post that holds it, for quotas. A post that already holds a place of this bucket gets the same one again.
+    /// The post that holds it, for quotas. A post that already holds a place of this subject and bucket gets
+    /// the same one again.
     pub post: Option<PostId>,
 }
 
@@ -48,7 +49,8 @@ pub trait Slots {
     /// Takes a place, atomically over all replicas: never more than `limit` places of one (subject, bucket) are held.
     async fn take_slot(&self, request: &SlotRequest) -> StoreResult<TakenSlot>;
 
-    /// Lets a place go `after` from now: at once with zero, or a window's length after the answer.
+    /// Lets a place go `after` from now: at once with zero, or a window's length after the answer. Does nothing to a
+    /// place that has freed already.
     async fn settle_slot(&self, tenant: TenantId, id: SlotId, after: Duration) -> StoreResult<()>;
 
     /// Places in use.

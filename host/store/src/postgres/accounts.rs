@@ -15,14 +15,15 @@ use patchbay_core::{AccountId, JobId, TenantId};
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 
 use super::{
-    PostgresStore,
+    PostgresStore, close,
     events::add_own_event,
     jobs::{finish_job, finish_waiting_job, move_job, put_job},
-    posts::{cancel_queued_posts, wake_open_posts},
+    post_effects::{cancel_queued_posts, wake_open_posts},
 };
 use crate::{
     error::db,
-    rows::{self, account_columns, span},
+    rows::{self, account_columns},
+    values::{self, span},
 };
 
 #[async_trait]
@@ -41,13 +42,14 @@ impl Accounts for PostgresStore {
         event: &NewEvent,
     ) -> StoreResult<Account> {
         let mut tx = self.begin().await?;
-        let now = self.time(&mut tx).await?;
-        let is_current = place(&mut tx, account).await? == to && tokens.tokens.version == to.next_version;
-        if !is_current {
-            return Err(StoreError::Stale);
-        }
-        let row = sqlx::query(concat!(
-            "INSERT INTO accounts
+        let end = async {
+            let now = self.time(&mut tx).await?;
+            let is_current = place(&mut tx, account).await? == to && tokens.tokens.version == to.next_version;
+            if !is_current {
+                return Err(StoreError::Stale);
+            }
+            let row = sqlx::query(concat!(
+                "INSERT INTO accounts
                  (tenant_id, id, owner, provider, client_id, remote_id, display_name, username, avatar_url,
                   profile_url, scopes, status, simulated, token_version, tokens, access_expires_at,
                   refresh_expires_at, connected_at, created_at, updated_at)
@@ -72,43 +74,45 @@ impl Accounts for PostgresStore {
                  updated_at = excluded.updated_at
              WHERE accounts.token_version + 1 = excluded.token_version
              RETURNING ",
-            account_columns!()
-        ))
-        .bind(account.tenant.as_uuid())
-        .bind(to.id.as_uuid())
-        .bind(&account.owner)
-        .bind(account.provider.as_str())
-        .bind(&account.client_id)
-        .bind(rows::text(&account.remote_id))
-        .bind(account.display_name.as_deref().map(rows::text))
-        .bind(account.username.as_deref().map(rows::text))
-        .bind(account.avatar_url.as_ref().map(url::Url::as_str))
-        .bind(account.profile_url.as_ref().map(url::Url::as_str))
-        .bind(rows::json(&account.scopes)?)
-        .bind(account.status.as_str())
-        .bind(account.simulated)
-        .bind(to.next_version)
-        .bind(&tokens.tokens.envelope)
-        .bind(tokens.access_expires_at)
-        .bind(tokens.refresh_expires_at)
-        .bind(account.connected_at)
-        .bind(now)
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(taken)?
-        .ok_or(StoreError::Stale)?;
-        let account = rows::account(&row)?;
-        let target = to.id.as_uuid();
-        match tokens.refresh_due_at {
-            Some(due) => move_job(&mut tx, refresh, target, due, now).await?,
-            None => finish_waiting_job(&mut tx, JobKind::Refresh, target, now).await?,
+                account_columns!()
+            ))
+            .bind(account.tenant.as_uuid())
+            .bind(to.id.as_uuid())
+            .bind(&account.owner)
+            .bind(account.provider.as_str())
+            .bind(&account.client_id)
+            .bind(values::text(&account.remote_id))
+            .bind(account.display_name.as_deref().map(values::text))
+            .bind(account.username.as_deref().map(values::text))
+            .bind(account.avatar_url.as_ref().map(url::Url::as_str))
+            .bind(account.profile_url.as_ref().map(url::Url::as_str))
+            .bind(values::json(&account.scopes)?)
+            .bind(account.status.as_str())
+            .bind(account.simulated)
+            .bind(to.next_version)
+            .bind(&tokens.tokens.envelope)
+            .bind(tokens.access_expires_at)
+            .bind(tokens.refresh_expires_at)
+            .bind(account.connected_at)
+            .bind(now)
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(taken)?
+            .ok_or(StoreError::Stale)?;
+            let account = rows::account(&row)?;
+            let target = to.id.as_uuid();
+            match tokens.refresh_due_at {
+                Some(due) => move_job(&mut tx, refresh, target, due, now).await?,
+                None => finish_waiting_job(&mut tx, JobKind::Refresh, target, now).await?,
+            }
+            // A disconnect that is not through yet must not end the new grant.
+            finish_waiting_job(&mut tx, JobKind::Revoke, target, now).await?;
+            add_own_event(&mut tx, account.tenant, &account.provider, event, now).await?;
+            wake_open_posts(&mut tx, account.tenant, account.id, now).await?;
+            Ok(account)
         }
-        // A disconnect that is not through yet must not end the new grant.
-        finish_waiting_job(&mut tx, JobKind::Revoke, target, now).await?;
-        add_own_event(&mut tx, account.tenant, &account.provider, event, now).await?;
-        wake_open_posts(&mut tx, account.tenant, account.id, now).await?;
-        tx.commit().await.map_err(db)?;
-        Ok(account)
+        .await;
+        close(tx, end).await
     }
 
     async fn account(&self, tenant: TenantId, id: AccountId) -> StoreResult<Option<Account>> {
@@ -143,10 +147,10 @@ impl Accounts for PostgresStore {
         }
         query
             .push(" ORDER BY created_at DESC, id DESC LIMIT ")
-            .push_bind(rows::page_rows(page));
+            .push_bind(values::page_rows(page));
         let found = query.build().fetch_all(&self.pool).await.map_err(db)?;
         let accounts = found.iter().map(rows::account).collect::<Result<_, _>>()?;
-        Ok(rows::page(accounts, page, |account: &Account| Cursor {
+        Ok(values::page(accounts, page, |account: &Account| Cursor {
             at: account.created_at,
             id: account.id.as_uuid(),
         }))
@@ -208,12 +212,13 @@ impl Accounts for PostgresStore {
         expected_version: i64,
         tokens: &TokenUpdate,
     ) -> StoreResult<bool> {
-        rows::check_version(tokens, expected_version)?;
+        values::check_version(tokens, expected_version)?;
         let mut tx = self.reserved.begin_with(self.begin).await.map_err(db)?;
-        let now = self.time(&mut tx).await?;
-        // A revoked account keeps its state, but the newest tokens: they are what its revocation needs.
-        let row = sqlx::query(concat!(
-            "UPDATE accounts
+        let end = async {
+            let now = self.time(&mut tx).await?;
+            // A revoked account keeps its state, but the newest tokens: they are what its revocation needs.
+            let row = sqlx::query(concat!(
+                "UPDATE accounts
              SET tokens = $4,
                  token_version = $3 + 1,
                  access_expires_at = $5,
@@ -225,33 +230,35 @@ impl Accounts for PostgresStore {
                  updated_at = $7
              WHERE tenant_id = $1 AND id = $2 AND token_version = $3
              RETURNING ",
-            account_columns!()
-        ))
-        .bind(tenant.as_uuid())
-        .bind(id.as_uuid())
-        .bind(expected_version)
-        .bind(&tokens.tokens.envelope)
-        .bind(tokens.access_expires_at)
-        .bind(tokens.refresh_expires_at)
-        .bind(now)
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(db)?;
-        let Some(row) = row else {
-            return Ok(false);
-        };
-        let account = rows::account(&row)?;
-        if account.status != AccountStatus::Revoked {
-            match tokens.refresh_due_at {
-                Some(due) => {
-                    let job = rows::refresh_job(JobId::from_uuid(self.ids.next()), &account);
-                    move_job(&mut tx, &job, id.as_uuid(), due, now).await?;
+                account_columns!()
+            ))
+            .bind(tenant.as_uuid())
+            .bind(id.as_uuid())
+            .bind(expected_version)
+            .bind(&tokens.tokens.envelope)
+            .bind(tokens.access_expires_at)
+            .bind(tokens.refresh_expires_at)
+            .bind(now)
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(db)?;
+            let Some(row) = row else {
+                return Ok(false);
+            };
+            let account = rows::account(&row)?;
+            if account.status != AccountStatus::Revoked {
+                match tokens.refresh_due_at {
+                    Some(due) => {
+                        let job = values::refresh_job(JobId::from_uuid(self.ids.next()), &account);
+                        move_job(&mut tx, &job, id.as_uuid(), due, now).await?;
+                    }
+                    None => finish_waiting_job(&mut tx, JobKind::Refresh, id.as_uuid(), now).await?,
                 }
-                None => finish_waiting_job(&mut tx, JobKind::Refresh, id.as_uuid(), now).await?,
             }
+            Ok(true)
         }
-        tx.commit().await.map_err(db)?;
-        Ok(true)
+        .await;
+        close(tx, end).await
     }
 
     async fn release_refresh(&self, tenant: TenantId, id: AccountId, holder: &str) -> StoreResult<()> {
@@ -278,29 +285,32 @@ impl Accounts for PostgresStore {
         event: &NewEvent,
     ) -> StoreResult<bool> {
         let mut tx = self.begin().await?;
-        let now = self.time(&mut tx).await?;
-        let row = sqlx::query(concat!(
-            "UPDATE accounts
+        let end = async {
+            let now = self.time(&mut tx).await?;
+            let row = sqlx::query(concat!(
+                "UPDATE accounts
              SET status = 'reauth_required', status_code = $4, updated_at = $5
              WHERE tenant_id = $1 AND id = $2 AND token_version = $3 AND status = 'active'
              RETURNING ",
-            account_columns!()
-        ))
-        .bind(tenant.as_uuid())
-        .bind(id.as_uuid())
-        .bind(expected_version)
-        .bind(rows::text(code))
-        .bind(now)
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(db)?;
-        let Some(row) = row else {
-            return Ok(false);
-        };
-        let account = rows::account(&row)?;
-        add_own_event(&mut tx, tenant, &account.provider, event, now).await?;
-        tx.commit().await.map_err(db)?;
-        Ok(true)
+                account_columns!()
+            ))
+            .bind(tenant.as_uuid())
+            .bind(id.as_uuid())
+            .bind(expected_version)
+            .bind(values::text(code))
+            .bind(now)
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(db)?;
+            let Some(row) = row else {
+                return Ok(false);
+            };
+            let account = rows::account(&row)?;
+            add_own_event(&mut tx, tenant, &account.provider, event, now).await?;
+            Ok(true)
+        }
+        .await;
+        close(tx, end).await
     }
 
     async fn begin_disconnect(
@@ -312,43 +322,50 @@ impl Accounts for PostgresStore {
         event: &NewEvent,
     ) -> StoreResult<Option<Account>> {
         let mut tx = self.begin().await?;
-        let now = self.time(&mut tx).await?;
-        let row = sqlx::query(concat!(
-            "UPDATE accounts
+        let end = async {
+            let now = self.time(&mut tx).await?;
+            let row = sqlx::query(concat!(
+                "UPDATE accounts
              SET status = 'revoked', status_code = $3, refresh_holder = NULL, refresh_until = NULL, updated_at = $4
              WHERE tenant_id = $1 AND id = $2 AND status <> 'revoked'
              RETURNING ",
-            account_columns!()
-        ))
-        .bind(tenant.as_uuid())
-        .bind(id.as_uuid())
-        .bind(rows::text(code))
-        .bind(now)
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(db)?;
-        let Some(row) = row else {
-            return read(&mut tx, tenant, id).await;
-        };
-        let account = rows::account(&row)?;
-        finish_job(&mut tx, JobKind::Refresh, id.as_uuid(), now).await?;
-        cancel_queued_posts(&mut tx, tenant, id, now).await?;
-        if let Some(job) = revoke {
-            put_job(&mut tx, job, job.target, now).await?;
+                account_columns!()
+            ))
+            .bind(tenant.as_uuid())
+            .bind(id.as_uuid())
+            .bind(values::text(code))
+            .bind(now)
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(db)?;
+            let Some(row) = row else {
+                return read(&mut tx, tenant, id).await;
+            };
+            let account = rows::account(&row)?;
+            finish_job(&mut tx, JobKind::Refresh, id.as_uuid(), now).await?;
+            cancel_queued_posts(&mut tx, tenant, id, now).await?;
+            if let Some(job) = revoke {
+                put_job(&mut tx, job, job.target, now).await?;
+            }
+            add_own_event(&mut tx, tenant, &account.provider, event, now).await?;
+            Ok(Some(account))
         }
-        add_own_event(&mut tx, tenant, &account.provider, event, now).await?;
-        tx.commit().await.map_err(db)?;
-        Ok(Some(account))
+        .await;
+        close(tx, end).await
     }
 
     async fn erase_tokens(&self, tenant: TenantId, id: AccountId) -> StoreResult<()> {
         let mut tx = self.begin().await?;
-        let now = self.time(&mut tx).await?;
-        let erased = erase(&mut tx, tenant, id, now).await?;
-        if erased {
-            finish_job(&mut tx, JobKind::Revoke, id.as_uuid(), now).await?;
+        let end = async {
+            let now = self.time(&mut tx).await?;
+            let erased = erase(&mut tx, tenant, id, now).await?;
+            if erased {
+                finish_job(&mut tx, JobKind::Revoke, id.as_uuid(), now).await?;
+            }
+            Ok(())
         }
-        tx.commit().await.map_err(db)
+        .await;
+        close(tx, end).await
     }
 }
 
@@ -374,7 +391,7 @@ async fn place(connection: &mut PgConnection, account: &NewAccount) -> StoreResu
     )
     .bind(account.provider.as_str())
     .bind(&account.client_id)
-    .bind(rows::text(&account.remote_id))
+    .bind(values::text(&account.remote_id))
     .bind(account.tenant.as_uuid())
     .fetch_one(&mut *connection)
     .await
@@ -389,7 +406,7 @@ async fn place(connection: &mut PgConnection, account: &NewAccount) -> StoreResu
     )
     .bind(account.provider.as_str())
     .bind(&account.client_id)
-    .bind(rows::text(&account.remote_id))
+    .bind(values::text(&account.remote_id))
     .bind(account.tenant.as_uuid())
     .fetch_optional(connection)
     .await

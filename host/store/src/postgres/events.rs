@@ -13,12 +13,14 @@ use uuid::Uuid;
 use super::{
     PostgresStore,
     accounts::erase,
+    close,
     jobs::{end_claim, finish_job, hold},
-    posts::{self, add_remote_ids, wake_post},
+    post_effects::{self, add_remote_ids, wake_post},
 };
 use crate::{
     error::{db, is_deadlock},
     rows::{self, Cells, account_columns, event_columns},
+    values,
 };
 
 /// How often a transaction is tried again after the server ended it to resolve a deadlock.
@@ -88,7 +90,7 @@ impl Events for PostgresStore {
         events: &[IncomingEvent],
         ids: &[EventId],
     ) -> StoreResult<Vec<AppliedEvent>> {
-        rows::check_ids(events, ids)?;
+        values::check_ids(events, ids)?;
         // Two webhooks that speak of the same posts in another order may wait for each other.
         for _ in 0..DEADLOCK_TRIES {
             match self.apply_once(lease, inbox, events, ids).await {
@@ -101,13 +103,17 @@ impl Events for PostgresStore {
 
     async fn bury_inbox(&self, lease: Lease, inbox: InboxId, code: &str) -> StoreResult<()> {
         let mut tx = self.begin().await?;
-        let now = hold(self, &mut tx, lease, None, JobKind::Ingest, inbox.as_uuid()).await?;
-        settle_inbox(&mut tx, inbox, InboxStatus::Dead, Some(code)).await?;
-        let end = JobEnd::Dead { code: code.to_owned() };
-        if !end_claim(&mut tx, lease, &end, Some(now)).await? {
-            return Err(StoreError::Stale);
+        let end = async {
+            let now = hold(self, &mut tx, lease, None, JobKind::Ingest, inbox.as_uuid()).await?;
+            settle_inbox(&mut tx, inbox, InboxStatus::Dead, Some(code)).await?;
+            let end = JobEnd::Dead { code: code.to_owned() };
+            if !end_claim(&mut tx, lease, &end, Some(now)).await? {
+                return Err(StoreError::Stale);
+            }
+            Ok(())
         }
-        tx.commit().await.map_err(db)
+        .await;
+        close(tx, end).await
     }
 
     async fn events(&self, tenant: TenantId, filter: &EventFilter, page: PageRequest) -> StoreResult<Page<Event>> {
@@ -129,10 +135,10 @@ impl Events for PostgresStore {
         }
         query
             .push(" ORDER BY recorded_at DESC, id DESC LIMIT ")
-            .push_bind(rows::page_rows(page));
+            .push_bind(values::page_rows(page));
         let found = query.build().fetch_all(&self.pool).await.map_err(db)?;
         let events = found.iter().map(rows::event).collect::<Result<_, _>>()?;
-        Ok(rows::page(events, page, |event: &Event| Cursor {
+        Ok(values::page(events, page, |event: &Event| Cursor {
             at: event.recorded_at,
             id: event.id.as_uuid(),
         }))
@@ -148,18 +154,21 @@ impl PostgresStore {
         ids: &[EventId],
     ) -> StoreResult<Vec<AppliedEvent>> {
         let mut tx = self.begin().await?;
-        let now = hold(self, &mut tx, lease, None, JobKind::Ingest, inbox.as_uuid()).await?;
-        let item = read_inbox(&mut tx, inbox).await?.ok_or(StoreError::Stale)?;
-        let mut applied = Vec::with_capacity(events.len());
-        for (event, id) in events.iter().zip(ids) {
-            applied.push(self.apply(&mut tx, &item, event, *id, now).await?);
+        let end = async {
+            let now = hold(self, &mut tx, lease, None, JobKind::Ingest, inbox.as_uuid()).await?;
+            let item = read_inbox(&mut tx, inbox).await?.ok_or(StoreError::Stale)?;
+            let mut applied = Vec::with_capacity(events.len());
+            for (event, id) in events.iter().zip(ids) {
+                applied.push(self.apply(&mut tx, &item, event, *id, now).await?);
+            }
+            settle_inbox(&mut tx, inbox, InboxStatus::Done, None).await?;
+            if !end_claim(&mut tx, lease, &JobEnd::Done, Some(now)).await? {
+                return Err(StoreError::Stale);
+            }
+            Ok(applied)
         }
-        settle_inbox(&mut tx, inbox, InboxStatus::Done, None).await?;
-        if !end_claim(&mut tx, lease, &JobEnd::Done, Some(now)).await? {
-            return Err(StoreError::Stale);
-        }
-        tx.commit().await.map_err(db)?;
-        Ok(applied)
+        .await;
+        close(tx, end).await
     }
 
     async fn apply(
@@ -187,13 +196,13 @@ impl PostgresStore {
         .bind(account.as_ref().map_or(item.tenant, |account| account.tenant).as_uuid())
         .bind(item.provider.as_str())
         .bind(&item.client_id)
-        .bind(rows::text(&event.name))
-        .bind(rows::text(&event.dedupe_key))
+        .bind(values::text(&event.name))
+        .bind(values::text(&event.dedupe_key))
         .bind(account.as_ref().map(|account| account.id.as_uuid()))
         .bind(post.map(PostId::as_uuid))
         .bind(occurred_at)
         .bind(now)
-        .bind(rows::json(&event.payload)?)
+        .bind(values::json(&event.payload)?)
         .execute(&mut *connection)
         .await
         .map_err(db)?;
@@ -225,7 +234,7 @@ impl PostgresStore {
                 let job = JobId::from_uuid(self.ids.next());
                 wake_post(connection, job, account.tenant, post, now).await?;
                 if let EventKind::PostVisible { remote_ids } = kind
-                    && let Some(post) = posts::lock(connection, account.tenant, post).await?
+                    && let Some(post) = post_effects::lock(connection, account.tenant, post).await?
                 {
                     add_remote_ids(connection, post, remote_ids, now).await?;
                 }
@@ -258,11 +267,11 @@ pub(super) async fn add_own_event(
     .bind(tenant.as_uuid())
     .bind(provider.as_str())
     .bind(&event.name)
-    .bind(rows::text(&event.dedupe_key))
+    .bind(values::text(&event.dedupe_key))
     .bind(event.account.map(patchbay_core::AccountId::as_uuid))
     .bind(event.post.map(PostId::as_uuid))
     .bind(now)
-    .bind(rows::json(&event.payload)?)
+    .bind(values::json(&event.payload)?)
     .execute(connection)
     .await
     .map_err(db)?;
@@ -288,7 +297,7 @@ async fn find_account(
     ))
     .bind(item.provider.as_str())
     .bind(&item.client_id)
-    .bind(rows::text(remote_id))
+    .bind(values::text(remote_id))
     .fetch_optional(connection)
     .await
     .map_err(db)?;
@@ -311,13 +320,13 @@ async fn find_post(
         )
         .bind(account.tenant.as_uuid())
         .bind(account.provider.as_str())
-        .bind(rows::text(remote_ref))
+        .bind(values::text(remote_ref))
         .bind(account.id.as_uuid())
         .fetch_optional(connection)
         .await
         .map_err(db)?
     } else if let EventKind::PostVisible { remote_ids } | EventKind::PostHidden { remote_ids } = &event.kind {
-        let remote_ids: Vec<_> = remote_ids.iter().map(|id| rows::text(id).into_owned()).collect();
+        let remote_ids: Vec<_> = remote_ids.iter().map(|id| values::text(id).into_owned()).collect();
         sqlx::query(
             "SELECT posts.id
              FROM post_remote_ids AS known
@@ -350,7 +359,7 @@ async fn revoke(connection: &mut PgConnection, account: &Account, reason: &str, 
         )
         .bind(account.tenant.as_uuid())
         .bind(account.id.as_uuid())
-        .bind(rows::text(reason))
+        .bind(values::text(reason))
         .bind(now)
         .execute(&mut *connection)
         .await
@@ -369,7 +378,7 @@ async fn settle_inbox(
     sqlx::query("UPDATE inbox SET status = $2, status_code = $3 WHERE id = $1")
         .bind(inbox.as_uuid())
         .bind(status.as_str())
-        .bind(code.map(rows::text))
+        .bind(code.map(values::text))
         .execute(connection)
         .await
         .map_err(db)?;

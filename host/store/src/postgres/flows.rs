@@ -8,10 +8,11 @@ use patchbay_app::{
 
 use sqlx::Row;
 
-use super::PostgresStore;
+use super::{PostgresStore, close};
 use crate::{
     error::db,
     rows::{self, flow_columns},
+    values,
 };
 
 #[async_trait]
@@ -30,7 +31,7 @@ impl Flows for PostgresStore {
         .bind(&flow.state_hash[..])
         .bind(&flow.cookie_hash[..])
         .bind(&flow.sealed)
-        .bind(rows::json(&flow.scopes)?)
+        .bind(values::json(&flow.scopes)?)
         .bind(&flow.redirect_uri)
         .bind(&flow.return_to)
         .bind(flow.activate)
@@ -94,9 +95,10 @@ impl Flows for PostgresStore {
 
     async fn purge_flows(&self, limit: u32) -> StoreResult<u64> {
         let mut tx = self.begin().await?;
-        let now = self.time(&mut tx).await?;
-        let flows = sqlx::query(
-            "DELETE FROM flows
+        let end = async {
+            let now = self.time(&mut tx).await?;
+            let flows = sqlx::query(
+                "DELETE FROM flows
              WHERE id = ANY (ARRAY(
                  SELECT id
                  FROM flows
@@ -104,16 +106,16 @@ impl Flows for PostgresStore {
                  ORDER BY expires_at
                  LIMIT $2
                  FOR UPDATE SKIP LOCKED))",
-        )
-        .bind(now)
-        .bind(i64::from(limit))
-        .execute(&mut *tx)
-        .await
-        .map_err(db)?
-        .rows_affected();
-        let left = u64::from(limit).saturating_sub(flows);
-        let sessions = sqlx::query(
-            "DELETE FROM sessions
+            )
+            .bind(now)
+            .bind(i64::from(limit))
+            .execute(&mut *tx)
+            .await
+            .map_err(db)?
+            .rows_affected();
+            let left = u64::from(limit).saturating_sub(flows);
+            let sessions = sqlx::query(
+                "DELETE FROM sessions
              WHERE id = ANY (ARRAY(
                  SELECT id
                  FROM sessions
@@ -121,14 +123,16 @@ impl Flows for PostgresStore {
                  ORDER BY expires_at
                  LIMIT $2
                  FOR UPDATE SKIP LOCKED))",
-        )
-        .bind(now)
-        .bind(i64::try_from(left).unwrap_or_default())
-        .execute(&mut *tx)
-        .await
-        .map_err(db)?
-        .rows_affected();
-        tx.commit().await.map_err(db)?;
-        Ok(flows + sessions)
+            )
+            .bind(now)
+            .bind(i64::try_from(left).unwrap_or_default())
+            .execute(&mut *tx)
+            .await
+            .map_err(db)?
+            .rows_affected();
+            Ok(flows + sessions)
+        }
+        .await;
+        close(tx, end).await
     }
 }

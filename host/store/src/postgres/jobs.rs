@@ -19,7 +19,8 @@ use uuid::Uuid;
 use super::PostgresStore;
 use crate::{
     error::{db, is_duplicate},
-    rows::{self, Cells, job_columns, span},
+    rows::{self, Cells, job_columns},
+    values::{self, span},
 };
 
 /// How often a claim looks again after another claimer took a job of the same concurrency key.
@@ -47,7 +48,8 @@ impl Jobs for PostgresStore {
                                  FROM jobs AS other
                                  WHERE other.tenant_id = job.tenant_id
                                      AND other.concurrency_key = job.concurrency_key
-                                     AND other.status = 'running'))
+                                     AND other.status = 'running'
+                                     AND other.concurrency_key IS NOT NULL))
                      ORDER BY job.due_at, job.id
                      LIMIT 1
                      FOR UPDATE SKIP LOCKED)
@@ -137,7 +139,8 @@ impl Jobs for PostgresStore {
                          FROM jobs AS other
                          WHERE other.tenant_id = job.tenant_id
                              AND other.concurrency_key = job.concurrency_key
-                             AND other.status = 'running'))
+                             AND other.status = 'running'
+                             AND other.concurrency_key IS NOT NULL))
              ORDER BY job.due_at, job.id
              LIMIT 1",
         )
@@ -267,7 +270,7 @@ pub(super) async fn end_claim(
     .bind(state)
     .bind(run_at)
     .bind(counts_anew)
-    .bind(code.map(|code| rows::text(code)))
+    .bind(code.map(|code| values::text(code)))
     .execute(connection)
     .await
     .map_err(db)?;
@@ -370,7 +373,7 @@ pub(super) async fn finish_waiting_job(
 ) -> StoreResult<()> {
     sqlx::query(
         "UPDATE jobs
-         SET finished_at = CASE WHEN status = 'ready' THEN $3 END,
+         SET finished_at = CASE WHEN status = 'ready' THEN $3::timestamptz END,
              wake_at = NULL,
              status = CASE WHEN status = 'ready' THEN 'done' ELSE status END
          WHERE target = $1 AND kind = $2 AND status IN ('ready', 'running')",

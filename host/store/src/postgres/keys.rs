@@ -11,6 +11,7 @@ use super::PostgresStore;
 use crate::{
     error::{db, is_duplicate},
     rows::{self, api_key_columns},
+    values,
 };
 
 #[async_trait]
@@ -97,7 +98,7 @@ impl Keys for PostgresStore {
         .bind(&key.name)
         .bind(&key.public_id)
         .bind(&key.secret_hash[..])
-        .bind(rows::json(&scopes)?)
+        .bind(values::json(&scopes)?)
         .bind(key.created_at)
         .bind(key.expires_at)
         .bind(key.revoked_at)

@@ -11,7 +11,7 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use super::PostgresStore;
-use crate::{error::db, rows};
+use crate::{error::db, rows, values};
 
 #[async_trait]
 impl MediaRows for PostgresStore {
@@ -23,8 +23,8 @@ impl MediaRows for PostgresStore {
         )
         .bind(media.tenant.as_uuid())
         .bind(media.id.as_uuid())
-        .bind(media.label.as_deref().map(rows::text))
-        .bind(rows::json(&media.info)?)
+        .bind(media.label.as_deref().map(values::text))
+        .bind(values::json(&media.info)?)
         .bind(i64::try_from(size).unwrap_or(i64::MAX))
         .bind(&media.sha256[..])
         .bind(media.created_at)

@@ -9,6 +9,7 @@ mod flows;
 mod jobs;
 mod keys;
 mod media;
+mod post_effects;
 mod posts;
 mod slots;
 
@@ -134,6 +135,22 @@ impl Store for PostgresStore {
             .await
             .map_err(db)?;
         Ok(())
+    }
+}
+
+/// Ends a transaction: commits what went well, and takes back the rest at once. A transaction that is merely dropped is
+/// taken back some time later, and until then its locks make others pass over rows that nobody works on.
+async fn close<T>(tx: Transaction<'_, Postgres>, end: StoreResult<T>) -> StoreResult<T> {
+    match end {
+        Ok(value) => {
+            tx.commit().await.map_err(db)?;
+            Ok(value)
+        }
+        Err(error) => {
+            // If this fails the connection is gone, and the transaction with it.
+            tx.rollback().await.ok();
+            Err(error)
+        }
     }
 }
 

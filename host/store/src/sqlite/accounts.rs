@@ -19,11 +19,12 @@ use super::{
     events::add_own_event,
     jobs::{finish_job, finish_waiting_job, move_job, put_job},
     maybe_micros, micros,
-    posts::{cancel_queued_posts, wake_open_posts},
+    post_effects::{cancel_queued_posts, wake_open_posts},
 };
 use crate::{
     error::db,
-    rows::{self, account_columns, span},
+    rows::{self, account_columns},
+    values::{self, span},
 };
 
 #[async_trait]
@@ -80,12 +81,12 @@ impl Accounts for SqliteStore {
         .bind(&account.owner)
         .bind(account.provider.as_str())
         .bind(&account.client_id)
-        .bind(rows::text(&account.remote_id))
-        .bind(account.display_name.as_deref().map(rows::text))
-        .bind(account.username.as_deref().map(rows::text))
+        .bind(values::text(&account.remote_id))
+        .bind(account.display_name.as_deref().map(values::text))
+        .bind(account.username.as_deref().map(values::text))
         .bind(account.avatar_url.as_ref().map(url::Url::as_str))
         .bind(account.profile_url.as_ref().map(url::Url::as_str))
-        .bind(rows::json(&account.scopes)?)
+        .bind(values::json(&account.scopes)?)
         .bind(account.status.as_str())
         .bind(account.simulated)
         .bind(to.next_version)
@@ -144,10 +145,10 @@ impl Accounts for SqliteStore {
         }
         query
             .push(" ORDER BY created_at DESC, id DESC LIMIT ")
-            .push_bind(rows::page_rows(page));
+            .push_bind(values::page_rows(page));
         let found = query.build().fetch_all(&self.readers).await.map_err(db)?;
         let accounts = found.iter().map(rows::account).collect::<Result<_, _>>()?;
-        Ok(rows::page(accounts, page, |account: &Account| Cursor {
+        Ok(values::page(accounts, page, |account: &Account| Cursor {
             at: account.created_at,
             id: account.id.as_uuid(),
         }))
@@ -211,7 +212,7 @@ impl Accounts for SqliteStore {
         expected_version: i64,
         tokens: &TokenUpdate,
     ) -> StoreResult<bool> {
-        rows::check_version(tokens, expected_version)?;
+        values::check_version(tokens, expected_version)?;
         let mut tx = self.begin().await?;
         let now = self.time();
         // A revoked account keeps its state, but the newest tokens: they are what its revocation needs.
@@ -247,7 +248,7 @@ impl Accounts for SqliteStore {
         if account.status != AccountStatus::Revoked {
             match tokens.refresh_due_at {
                 Some(due) => {
-                    let job = rows::refresh_job(JobId::from_uuid(self.ids.next()), &account);
+                    let job = values::refresh_job(JobId::from_uuid(self.ids.next()), &account);
                     move_job(&mut tx, &job, id.as_uuid(), due, now).await?;
                 }
                 None => finish_waiting_job(&mut tx, JobKind::Refresh, id.as_uuid(), now).await?,
@@ -292,7 +293,7 @@ impl Accounts for SqliteStore {
         .bind(tenant.as_uuid())
         .bind(id.as_uuid())
         .bind(expected_version)
-        .bind(rows::text(code))
+        .bind(values::text(code))
         .bind(micros(now))
         .fetch_optional(&mut *tx)
         .await
@@ -325,7 +326,7 @@ impl Accounts for SqliteStore {
         ))
         .bind(tenant.as_uuid())
         .bind(id.as_uuid())
-        .bind(rows::text(code))
+        .bind(values::text(code))
         .bind(micros(now))
         .fetch_optional(&mut *tx)
         .await
@@ -367,7 +368,7 @@ async fn place(connection: &mut SqliteConnection, account: &NewAccount) -> Store
     )
     .bind(account.provider.as_str())
     .bind(&account.client_id)
-    .bind(rows::text(&account.remote_id))
+    .bind(values::text(&account.remote_id))
     .bind(account.tenant.as_uuid())
     .fetch_one(&mut *connection)
     .await
@@ -382,7 +383,7 @@ async fn place(connection: &mut SqliteConnection, account: &NewAccount) -> Store
     )
     .bind(account.provider.as_str())
     .bind(&account.client_id)
-    .bind(rows::text(&account.remote_id))
+    .bind(values::text(&account.remote_id))
     .bind(account.tenant.as_uuid())
     .fetch_optional(connection)
     .await

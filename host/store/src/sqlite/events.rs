@@ -15,11 +15,12 @@ use super::{
     accounts::erase,
     jobs::{end_claim, finish_job, hold, put_job},
     list, micros,
-    posts::{self, add_remote_ids, wake_post},
+    post_effects::{self, add_remote_ids, wake_post},
 };
 use crate::{
     error::db,
     rows::{self, Cells, account_columns, event_columns},
+    values,
 };
 
 #[async_trait]
@@ -66,7 +67,7 @@ impl Events for SqliteStore {
         events: &[IncomingEvent],
         ids: &[EventId],
     ) -> StoreResult<Vec<AppliedEvent>> {
-        rows::check_ids(events, ids)?;
+        values::check_ids(events, ids)?;
         let mut tx = self.begin().await?;
         let now = self.time();
         hold(&mut tx, lease, None, JobKind::Ingest, inbox.as_uuid(), now).await?;
@@ -114,10 +115,10 @@ impl Events for SqliteStore {
         }
         query
             .push(" ORDER BY recorded_at DESC, id DESC LIMIT ")
-            .push_bind(rows::page_rows(page));
+            .push_bind(values::page_rows(page));
         let found = query.build().fetch_all(&self.readers).await.map_err(db)?;
         let events = found.iter().map(rows::event).collect::<Result<_, _>>()?;
-        Ok(rows::page(events, page, |event: &Event| Cursor {
+        Ok(values::page(events, page, |event: &Event| Cursor {
             at: event.recorded_at,
             id: event.id.as_uuid(),
         }))
@@ -150,13 +151,13 @@ impl SqliteStore {
         .bind(account.as_ref().map_or(item.tenant, |account| account.tenant).as_uuid())
         .bind(item.provider.as_str())
         .bind(&item.client_id)
-        .bind(rows::text(&event.name))
-        .bind(rows::text(&event.dedupe_key))
+        .bind(values::text(&event.name))
+        .bind(values::text(&event.dedupe_key))
         .bind(account.as_ref().map(|account| account.id.as_uuid()))
         .bind(post.map(PostId::as_uuid))
         .bind(micros(occurred_at))
         .bind(micros(now))
-        .bind(rows::json(&event.payload)?)
+        .bind(values::json(&event.payload)?)
         .execute(&mut *connection)
         .await
         .map_err(db)?;
@@ -188,7 +189,7 @@ impl SqliteStore {
                 let job = JobId::from_uuid(self.ids.next());
                 wake_post(connection, job, account.tenant, post, now).await?;
                 if let EventKind::PostVisible { remote_ids } = kind
-                    && let Some(post) = posts::read(connection, account.tenant, post).await?
+                    && let Some(post) = post_effects::read(connection, account.tenant, post).await?
                 {
                     add_remote_ids(connection, post, remote_ids, now).await?;
                 }
@@ -221,11 +222,11 @@ pub(super) async fn add_own_event(
     .bind(tenant.as_uuid())
     .bind(provider.as_str())
     .bind(&event.name)
-    .bind(rows::text(&event.dedupe_key))
+    .bind(values::text(&event.dedupe_key))
     .bind(event.account.map(patchbay_core::AccountId::as_uuid))
     .bind(event.post.map(PostId::as_uuid))
     .bind(micros(now))
-    .bind(rows::json(&event.payload)?)
+    .bind(values::json(&event.payload)?)
     .execute(connection)
     .await
     .map_err(db)?;
@@ -251,7 +252,7 @@ async fn find_account(
     ))
     .bind(item.provider.as_str())
     .bind(&item.client_id)
-    .bind(rows::text(remote_id))
+    .bind(values::text(remote_id))
     .fetch_optional(connection)
     .await
     .map_err(db)?;
@@ -274,13 +275,13 @@ async fn find_post(
         )
         .bind(account.tenant.as_uuid())
         .bind(account.provider.as_str())
-        .bind(rows::text(remote_ref))
+        .bind(values::text(remote_ref))
         .bind(account.id.as_uuid())
         .fetch_optional(connection)
         .await
         .map_err(db)?
     } else if let EventKind::PostVisible { remote_ids } | EventKind::PostHidden { remote_ids } = &event.kind {
-        let remote_ids: Vec<_> = remote_ids.iter().map(|id| rows::text(id)).collect();
+        let remote_ids: Vec<_> = remote_ids.iter().map(|id| values::text(id)).collect();
         sqlx::query(
             "SELECT posts.id
              FROM post_remote_ids AS known
@@ -318,7 +319,7 @@ async fn revoke(
         )
         .bind(account.tenant.as_uuid())
         .bind(account.id.as_uuid())
-        .bind(rows::text(reason))
+        .bind(values::text(reason))
         .bind(micros(now))
         .execute(&mut *connection)
         .await
@@ -337,7 +338,7 @@ async fn settle_inbox(
     sqlx::query("UPDATE inbox SET status = $2, status_code = $3 WHERE id = $1")
         .bind(inbox.as_uuid())
         .bind(status.as_str())
-        .bind(code.map(rows::text))
+        .bind(code.map(values::text))
         .execute(connection)
         .await
         .map_err(db)?;

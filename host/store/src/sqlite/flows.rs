@@ -10,6 +10,7 @@ use super::{SqliteStore, micros};
 use crate::{
     error::db,
     rows::{self, flow_columns},
+    values,
 };
 
 #[async_trait]
@@ -28,7 +29,7 @@ impl Flows for SqliteStore {
         .bind(&flow.state_hash[..])
         .bind(&flow.cookie_hash[..])
         .bind(&flow.sealed)
-        .bind(rows::json(&flow.scopes)?)
+        .bind(values::json(&flow.scopes)?)
         .bind(&flow.redirect_uri)
         .bind(&flow.return_to)
         .bind(flow.activate)

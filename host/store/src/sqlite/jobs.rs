@@ -19,7 +19,8 @@ use uuid::Uuid;
 use super::{SqliteStore, list, maybe_micros, micros};
 use crate::{
     error::db,
-    rows::{self, Cells, job_columns, span},
+    rows::{self, Cells, job_columns},
+    values::{self, span},
 };
 
 #[async_trait]
@@ -43,7 +44,8 @@ impl Jobs for SqliteStore {
                              FROM jobs AS other
                              WHERE other.tenant_id = job.tenant_id
                                  AND other.concurrency_key = job.concurrency_key
-                                 AND other.status = 'running'))
+                                 AND other.status = 'running'
+                                 AND other.concurrency_key IS NOT NULL))
                  ORDER BY job.due_at, job.id
                  LIMIT 1)
              RETURNING ",
@@ -129,7 +131,8 @@ impl Jobs for SqliteStore {
                          FROM jobs AS other
                          WHERE other.tenant_id = job.tenant_id
                              AND other.concurrency_key = job.concurrency_key
-                             AND other.status = 'running'))
+                             AND other.status = 'running'
+                             AND other.concurrency_key IS NOT NULL))
              ORDER BY job.due_at, job.id
              LIMIT 1",
         )
@@ -253,7 +256,7 @@ pub(super) async fn end_claim(
     .bind(state)
     .bind(maybe_micros(run_at))
     .bind(counts_anew)
-    .bind(code.map(|code| rows::text(code)))
+    .bind(code.map(|code| values::text(code)))
     .execute(connection)
     .await
     .map_err(db)?;

@@ -11,6 +11,7 @@ use super::{SqliteStore, maybe_micros, micros};
 use crate::{
     error::{db, is_duplicate},
     rows::{self, api_key_columns},
+    values,
 };
 
 /// An API key's last use is noted to the hour, so that reading costs no write.
@@ -112,7 +113,7 @@ impl Keys for SqliteStore {
         .bind(&key.name)
         .bind(&key.public_id)
         .bind(&key.secret_hash[..])
-        .bind(rows::json(&scopes)?)
+        .bind(values::json(&scopes)?)
         .bind(micros(key.created_at))
         .bind(maybe_micros(key.expires_at))
         .bind(maybe_micros(key.revoked_at))

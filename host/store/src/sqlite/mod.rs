@@ -8,6 +8,7 @@ mod flows;
 mod jobs;
 mod keys;
 mod media;
+mod post_effects;
 mod posts;
 mod slots;
 
@@ -123,6 +124,25 @@ impl Store for SqliteStore {
             .await
             .map_err(db)?;
         Ok(())
+    }
+
+    async fn end_orphaned_leases(&self) -> Result<(), StoreError> {
+        // The lock on the file says that no other host lives, and this one has not claimed anything yet.
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "UPDATE jobs
+             SET due_at = $1
+             WHERE status IN ('ready', 'running') AND due_at > $1 AND status = 'running'",
+        )
+        .bind(micros(self.time()))
+        .execute(&mut *tx)
+        .await
+        .map_err(db)?;
+        sqlx::query("UPDATE accounts SET refresh_holder = NULL, refresh_until = NULL WHERE refresh_until IS NOT NULL")
+            .execute(&mut *tx)
+            .await
+            .map_err(db)?;
+        tx.commit().await.map_err(db)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Posts and the journal of their irreversible calls.
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use patchbay_app::{
     model::{Commit, JobKind, Lease, NewEvent, NewJob, NewPost, PostRecord, PostStatus},
     store::{
@@ -9,7 +8,7 @@ use patchbay_app::{
         StoreResult,
     },
 };
-use patchbay_core::{AccountId, JobId, PostId, ProviderId, Publication, TenantId};
+use patchbay_core::{JobId, PostId, ProviderId, Publication, TenantId};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use super::{
@@ -17,10 +16,12 @@ use super::{
     events::add_own_event,
     jobs::{end_claim, finish_job, hold, is_claimed, put_job},
     list, maybe_micros, micros,
+    post_effects::{free_slots, index_remote_ids, read, wake_post},
 };
 use crate::{
     error::db,
     rows::{self, Cells, post_columns},
+    values,
 };
 
 #[async_trait]
@@ -44,8 +45,8 @@ impl Posts for SqliteStore {
         .bind(post.provider.as_str())
         .bind(post.simulated)
         .bind(PostStatus::Queued.as_str())
-        .bind(rows::json(&post.content)?)
-        .bind(rows::json(&Publication::default())?)
+        .bind(values::json(&post.content)?)
+        .bind(values::json(&Publication::default())?)
         .bind(maybe_micros(post.scheduled_at))
         .bind(&post.idempotency_key)
         .bind(&post.fingerprint[..])
@@ -98,7 +99,7 @@ impl Posts for SqliteStore {
         ))
         .bind(tenant.as_uuid())
         .bind(provider.as_str())
-        .bind(rows::text(remote_ref))
+        .bind(values::text(remote_ref))
         .fetch_optional(&self.readers)
         .await
         .map_err(db)?;
@@ -124,10 +125,10 @@ impl Posts for SqliteStore {
         }
         query
             .push(" ORDER BY created_at DESC, id DESC LIMIT ")
-            .push_bind(rows::page_rows(page));
+            .push_bind(values::page_rows(page));
         let found = query.build().fetch_all(&self.readers).await.map_err(db)?;
         let posts = found.iter().map(rows::post).collect::<Result<_, _>>()?;
-        Ok(rows::page(posts, page, |post: &PostRecord| Cursor {
+        Ok(values::page(posts, page, |post: &PostRecord| Cursor {
             at: post.created_at,
             id: post.id.as_uuid(),
         }))
@@ -246,7 +247,7 @@ impl Posts for SqliteStore {
         let (tenant, id) = (record.tenant, record.post);
         hold(&mut tx, lease, Some(tenant), JobKind::Publish, id.as_uuid(), now).await?;
         let before = read(&mut tx, tenant, id).await?.ok_or(StoreError::Stale)?;
-        let after = rows::after_step(before, record, now)?;
+        let after = values::after_step(before, record, now)?;
         let row = sqlx::query(concat!(
             "UPDATE posts
              SET status = $4, step = step + 1, checkpoint = $5, captured = $6, remote_ref = $7, publication = $8,
@@ -259,15 +260,15 @@ impl Posts for SqliteStore {
         .bind(id.as_uuid())
         .bind(record.step)
         .bind(after.status.as_str())
-        .bind(after.checkpoint.as_ref().map(rows::json).transpose()?)
+        .bind(after.checkpoint.as_ref().map(values::json).transpose()?)
         .bind(&after.captured)
-        .bind(after.remote_ref.as_deref().map(rows::text))
-        .bind(rows::json(&after.publication)?)
-        .bind(after.failure.as_ref().map(rows::json).transpose()?)
+        .bind(after.remote_ref.as_deref().map(values::text))
+        .bind(values::json(&after.publication)?)
+        .bind(after.failure.as_ref().map(values::json).transpose()?)
         .bind(i64::from(after.tries))
         .bind(micros(now))
         .bind(maybe_micros(after.finished_at))
-        .bind(list(rows::sources(after.status)))
+        .bind(list(values::sources(after.status)))
         .fetch_optional(&mut *tx)
         .await
         .map_err(db)?
@@ -339,171 +340,6 @@ impl Posts for SqliteStore {
     }
 }
 
-/// One post of a tenant.
-pub(super) async fn read(
-    connection: &mut SqliteConnection,
-    tenant: TenantId,
-    id: PostId,
-) -> StoreResult<Option<PostRecord>> {
-    let row = sqlx::query(concat!(
-        "SELECT ",
-        post_columns!(),
-        " FROM posts WHERE tenant_id = $1 AND id = $2"
-    ))
-    .bind(tenant.as_uuid())
-    .bind(id.as_uuid())
-    .fetch_optional(connection)
-    .await
-    .map_err(db)?;
-    row.as_ref().map(rows::post).transpose()
-}
-
-/// Makes a post's job due now, or gives it a new one, if a worker can still learn something about it.
-pub(super) async fn wake_post(
-    connection: &mut SqliteConnection,
-    job: JobId,
-    tenant: TenantId,
-    id: PostId,
-    now: DateTime<Utc>,
-) -> StoreResult<()> {
-    sqlx::query(
-        "INSERT INTO jobs
-             (id, tenant_id, kind, target, status, concurrency_key, run_at, due_at, attempts, fence, correlation_id,
-              created_at)
-         SELECT $1, tenant_id, 'publish', id, 'ready', job_key, $4, $4, 0, 0, correlation_id, $4
-         FROM posts
-         WHERE tenant_id = $2 AND id = $3 AND status IN ('queued', 'publishing', 'inbox_delivered', 'unconfirmed')
-         ON CONFLICT (target, kind) WHERE status IN ('ready', 'running') DO UPDATE
-         SET run_at = CASE WHEN jobs.status = 'ready' THEN MIN(jobs.run_at, excluded.run_at) ELSE jobs.run_at END,
-             due_at = CASE WHEN jobs.status = 'ready' THEN MIN(jobs.due_at, excluded.run_at) ELSE jobs.due_at END,
-             wake_at = CASE
-                 WHEN jobs.status = 'running' THEN MIN(COALESCE(jobs.wake_at, excluded.run_at), excluded.run_at)
-             END",
-    )
-    .bind(job.as_uuid())
-    .bind(tenant.as_uuid())
-    .bind(id.as_uuid())
-    .bind(micros(now))
-    .execute(connection)
-    .await
-    .map_err(db)?;
-    Ok(())
-}
-
-/// Makes the jobs of an account's open posts due now, except those that are scheduled for later.
-pub(super) async fn wake_open_posts(
-    connection: &mut SqliteConnection,
-    tenant: TenantId,
-    account: AccountId,
-    now: DateTime<Utc>,
-) -> StoreResult<()> {
-    sqlx::query(
-        "UPDATE jobs
-         SET run_at = CASE WHEN status = 'ready' THEN MIN(run_at, $3) ELSE run_at END,
-             due_at = CASE WHEN status = 'ready' THEN MIN(due_at, $3) ELSE due_at END,
-             wake_at = CASE WHEN status = 'running' THEN MIN(COALESCE(wake_at, $3), $3) END
-         WHERE kind = 'publish' AND status IN ('ready', 'running')
-             AND target IN (
-                 SELECT id
-                 FROM posts
-                 WHERE tenant_id = $1 AND account_id = $2 AND status IN ('queued', 'publishing')
-                     AND (scheduled_at IS NULL OR scheduled_at <= $3))",
-    )
-    .bind(tenant.as_uuid())
-    .bind(account.as_uuid())
-    .bind(micros(now))
-    .execute(connection)
-    .await
-    .map_err(db)?;
-    Ok(())
-}
-
-/// Cancels an account's posts that have not begun. Those whose first step is under way are asked to stop.
-pub(super) async fn cancel_queued_posts(
-    connection: &mut SqliteConnection,
-    tenant: TenantId,
-    account: AccountId,
-    now: DateTime<Utc>,
-) -> StoreResult<()> {
-    let cancelled = sqlx::query(
-        "UPDATE posts
-         SET status = 'cancelled', updated_at = $3, finished_at = COALESCE(finished_at, $3)
-         WHERE tenant_id = $1 AND account_id = $2 AND status IN ('queued', 'publishing') AND status = 'queued'
-             AND NOT EXISTS (
-                 SELECT 1
-                 FROM jobs
-                 WHERE target = posts.id AND kind = 'publish'
-                     AND jobs.status IN ('ready', 'running') AND jobs.status = 'running')
-             AND NOT EXISTS (
-                 SELECT 1
-                 FROM commits
-                 WHERE commits.tenant_id = posts.tenant_id AND commits.post_id = posts.id)
-         RETURNING id",
-    )
-    .bind(tenant.as_uuid())
-    .bind(account.as_uuid())
-    .bind(micros(now))
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(db)?;
-    for row in &cancelled {
-        let id = PostId::from_uuid(Cells::of(row, "posts").uuid("id")?);
-        finish_job(connection, JobKind::Publish, id.as_uuid(), now).await?;
-        free_slots(connection, tenant, id).await?;
-    }
-    sqlx::query(
-        "UPDATE posts
-         SET cancel_requested = TRUE, updated_at = $3
-         WHERE tenant_id = $1 AND account_id = $2 AND status IN ('queued', 'publishing') AND status = 'queued'",
-    )
-    .bind(tenant.as_uuid())
-    .bind(account.as_uuid())
-    .bind(micros(now))
-    .execute(connection)
-    .await
-    .map_err(db)?;
-    Ok(())
-}
-
-/// Adds ids to what is known of a post, if they are not there.
-pub(super) async fn add_remote_ids(
-    connection: &mut SqliteConnection,
-    mut post: PostRecord,
-    ids: &[String],
-    now: DateTime<Utc>,
-) -> StoreResult<()> {
-    if !rows::add_ids(&mut post.publication, ids) {
-        return Ok(());
-    }
-    sqlx::query("UPDATE posts SET publication = $3, updated_at = $4 WHERE tenant_id = $1 AND id = $2")
-        .bind(post.tenant.as_uuid())
-        .bind(post.id.as_uuid())
-        .bind(rows::json(&post.publication)?)
-        .bind(micros(now))
-        .execute(&mut *connection)
-        .await
-        .map_err(db)?;
-    index_remote_ids(connection, &post).await
-}
-
-async fn index_remote_ids(connection: &mut SqliteConnection, post: &PostRecord) -> StoreResult<()> {
-    for id in &post.publication.remote_ids {
-        sqlx::query(
-            "INSERT INTO post_remote_ids (tenant_id, post_id, remote_id, account_id)
-             VALUES ($1, $2, $3, $4)
-             ON CONFLICT (tenant_id, post_id, remote_id) DO NOTHING",
-        )
-        .bind(post.tenant.as_uuid())
-        .bind(post.id.as_uuid())
-        .bind(rows::text(id))
-        .bind(post.account.as_uuid())
-        .execute(&mut *connection)
-        .await
-        .map_err(db)?;
-    }
-    Ok(())
-}
-
 async fn has_commits(connection: &mut SqliteConnection, tenant: TenantId, post: PostId) -> StoreResult<bool> {
     let row = sqlx::query("SELECT EXISTS (SELECT 1 FROM commits WHERE tenant_id = $1 AND post_id = $2) AS found")
         .bind(tenant.as_uuid())
@@ -512,14 +348,4 @@ async fn has_commits(connection: &mut SqliteConnection, tenant: TenantId, post: 
         .await
         .map_err(db)?;
     row.try_get("found").map_err(db)
-}
-
-async fn free_slots(connection: &mut SqliteConnection, tenant: TenantId, post: PostId) -> StoreResult<()> {
-    sqlx::query("DELETE FROM slots WHERE tenant_id = $1 AND post_id = $2")
-        .bind(tenant.as_uuid())
-        .bind(post.as_uuid())
-        .execute(connection)
-        .await
-        .map_err(db)?;
-    Ok(())
 }

@@ -9,10 +9,7 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{SqliteStore, micros};
-use crate::{
-    error::db,
-    rows::{Cells, span},
-};
+use crate::{error::db, rows::Cells, values::span};
 
 #[async_trait]
 impl Slots for SqliteStore {

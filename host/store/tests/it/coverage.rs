@@ -71,9 +71,15 @@ impl Store for Counting {
         self.note("probe_write");
         self.inner.probe_write().await
     }
+
+    async fn end_orphaned_leases(&self) -> StoreResult<()> {
+        self.note("end_orphaned_leases");
+        self.inner.end_orphaned_leases().await
+    }
 }
 
-/// Implements the role traits by calling the inner store. A method that is missing here does not compile.
+/// Implements the role traits by calling the inner store. A method that is missing here does not compile, unless it
+/// has a default.
 macro_rules! counted {
     ($($role:ident { $($method:ident($($arg:ident: $type:ty),*) -> $out:ty;)* })*) => {
         $(#[async_trait]
@@ -84,7 +90,8 @@ macro_rules! counted {
             })*
         })*
 
-        const METHODS: &[&str] = &["backend", "now", "probe_write", $($(stringify!($method),)*)*];
+        const METHODS: &[&str] =
+            &["backend", "now", "probe_write", "end_orphaned_leases", $($(stringify!($method),)*)*];
     };
 }
 

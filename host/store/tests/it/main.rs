@@ -2,6 +2,11 @@
 //!
 //! PostgreSQL is the server at `PATCHBAY_TEST_POSTGRES`, where the tests may make and drop databases.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "all of this is test code: what fails here fails a test"
+)]
+
 mod coverage;
 mod differential;
 mod harness;

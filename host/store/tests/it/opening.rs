@@ -243,33 +243,26 @@ async fn a_server_that_is_gone_is_unavailable() {
             ..Options::default()
         };
         let store: &dyn Store = &PostgresStore::connect(url, options).await.unwrap();
-        let mut admin = PgConnection::connect(url).await.unwrap();
-        let database: String = sqlx::query_scalar("SELECT current_database()")
-            .fetch_one(&mut admin)
+        store.probe_write().await.unwrap();
+        // From another database of the server: nobody may lock himself out.
+        let database = url::Url::parse(url).unwrap().path().trim_start_matches('/').to_owned();
+        let mut admin = PgConnection::connect(&std::env::var("PATCHBAY_TEST_POSTGRES").unwrap())
             .await
             .unwrap();
-        store.probe_write().await.unwrap();
-        sqlx::query(sqlx::AssertSqlSafe(format!(
-            "ALTER DATABASE {database} ALLOW_CONNECTIONS false"
-        )))
-        .execute(&mut admin)
-        .await
-        .unwrap();
-        sqlx::query(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-             WHERE datname = current_database() AND pid <> pg_backend_pid()",
-        )
-        .execute(&mut admin)
-        .await
-        .unwrap();
+        let mut run = async |sql: String| {
+            sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut admin).await.unwrap();
+        };
+        run(format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false")).await;
+        run(format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
+        ))
+        .await;
         let result = store.probe_write().await;
         assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}");
-        sqlx::query(sqlx::AssertSqlSafe(format!(
-            "ALTER DATABASE {database} ALLOW_CONNECTIONS true"
-        )))
-        .execute(&mut admin)
-        .await
-        .unwrap();
+        let result = store.tenant(TENANT).await;
+        assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}");
+        // It heals by itself.
+        run(format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true")).await;
         store.probe_write().await.unwrap();
     })
     .await;

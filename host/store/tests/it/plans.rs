@@ -20,8 +20,14 @@ use crate::{
 /// Tables that do not grow with use.
 const SMALL: [&str; 3] = ["tenants", "data_keys", "probe"];
 
-/// Runs once, when a host starts, and stops at the first sealed value that it meets.
-const AT_START: &str = "SELECT EXISTS (SELECT 1 FROM accounts WHERE tokens IS NOT NULL)";
+/// These run once, when a host starts. The first stops at the first sealed value that it meets.
+const AT_START: [&str; 2] = [
+    "SELECT EXISTS (SELECT 1 FROM accounts WHERE tokens IS NOT NULL)",
+    "UPDATE accounts SET refresh_holder = NULL, refresh_until = NULL WHERE refresh_until IS NOT NULL",
+];
+
+/// Reads in the order of an index of unfinished jobs alone, and stops at the first that will do.
+const NEXT_JOB: &str = "SELECT job.due_at";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sqlite_reads_through_indexes() {
@@ -76,6 +82,7 @@ async fn postgres_reads_through_indexes() {
     for case in CASES {
         on_postgres(case).await;
     }
+    let statements = recorder.statements(Side::Postgres);
     with_database(async |url| {
         let options = Options {
             allow_unsafe_durability: true,
@@ -90,9 +97,11 @@ async fn postgres_reads_through_indexes() {
             .await
             .unwrap();
         let mut report = Report::default();
-        for sql in recorder.statements(Side::Postgres) {
-            let plan = explain(&mut db, &sql).await;
-            report.read_plan(&sql, &plan[0]["Plan"]);
+        for sql in &statements {
+            match explain(&mut db, sql).await {
+                Ok(plan) => report.read_plan(sql, &plan[0]["Plan"]),
+                Err(error) => report.bad.push(format!("{error}: {sql}")),
+            }
         }
         let indexes = sqlx::query(
             "SELECT indexrelid::regclass::text AS name, indisunique AS rule
@@ -160,33 +169,28 @@ fn sorts_few(sql: &str) -> bool {
     sql.contains("FROM post_remote_ids") || sql.contains("ORDER BY CASE WHEN status") || sql.contains("FROM commits")
 }
 
-async fn explain(db: &mut PgConnection, sql: &str) -> Value {
-    let fail = |error: sqlx::Error| -> ! { panic!("{error}: {sql}") };
-    if let Err(error) = sqlx::raw_sql(AssertSqlSafe(format!("PREPARE explained AS {sql}")))
+/// The plan of a statement for any values. It tells the types of its parameters by itself, or casts them.
+async fn explain(db: &mut PgConnection, sql: &str) -> Result<Value, sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(format!("PREPARE explained AS {sql}")))
         .execute(&mut *db)
-        .await
-    {
-        fail(error);
-    }
+        .await?;
     let count: i32 =
         sqlx::query_scalar("SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'explained'")
             .fetch_one(&mut *db)
-            .await
-            .unwrap();
+            .await?;
     let values = vec!["NULL"; usize::try_from(count).unwrap()].join(", ");
     let values = if values.is_empty() {
         values
     } else {
         format!("({values})")
     };
-    let explained = format!("EXPLAIN (FORMAT JSON) EXECUTE explained{values}");
-    let row = match sqlx::raw_sql(AssertSqlSafe(explained)).fetch_one(&mut *db).await {
-        Ok(row) => row,
-        Err(error) => fail(error),
-    };
-    sqlx::raw_sql("DEALLOCATE explained").execute(db).await.unwrap();
-    // The simple protocol gives text.
-    row.get::<sqlx::types::Json<Value>, _>(0).0
+    let row = sqlx::raw_sql(AssertSqlSafe(format!(
+        "EXPLAIN (FORMAT JSON) EXECUTE explained{values}"
+    )))
+    .fetch_one(&mut *db)
+    .await?;
+    sqlx::raw_sql("DEALLOCATE explained").execute(db).await?;
+    Ok(row.get::<sqlx::types::Json<Value>, _>(0).0)
 }
 
 #[derive(Default)]
@@ -197,7 +201,8 @@ struct Report {
 
 impl Report {
     fn scan(&mut self, sql: &str, table: &str, how: &str) {
-        if !SMALL.contains(&table) && !sql.starts_with(AT_START) {
+        let is_next_job = sql.starts_with(NEXT_JOB) && sql.ends_with("LIMIT 1") && how.ends_with("jobs_due");
+        if !SMALL.contains(&table) && !AT_START.iter().any(|start| sql.starts_with(start)) && !is_next_job {
             self.bad.push(format!("{how}: {sql}"));
         }
     }
@@ -207,7 +212,8 @@ impl Report {
         let kind = node["Node Type"].as_str().unwrap_or_default();
         if let Some(index) = node["Index Name"].as_str() {
             self.used.insert(index.to_owned());
-            if node.get("Index Cond").is_none() {
+            // That one holds the jobs under way alone: as many as there are workers.
+            if node.get("Index Cond").is_none() && index != "jobs_running_key" {
                 let table = node["Relation Name"].as_str().unwrap_or(index);
                 self.scan(sql, table, &format!("whole index {index}"));
             }
@@ -384,6 +390,6 @@ const FILL: &str = "
     FROM posts;
 
     UPDATE jobs SET status = 'running'
-    FROM (SELECT target FROM jobs WHERE status = 'ready' LIMIT 200) AS some
-    WHERE jobs.target = some.target;
+    FROM (SELECT target FROM jobs WHERE status = 'ready' LIMIT 200) AS part
+    WHERE jobs.target = part.target;
 ";

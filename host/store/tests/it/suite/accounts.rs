@@ -196,22 +196,29 @@ pub async fn accounts_are_listed_newest_first_page_by_page(w: World) {
     for limit in [1, 2, 3, 7, 100] {
         assert_eq!(listed(&AccountFilter::default(), limit).await, made);
     }
-    let owner = AccountFilter {
-        owner: Some("owner-1".into()),
-        ..AccountFilter::default()
-    };
-    assert_eq!(listed(&owner, 2).await, [made[1], made[3], made[5]]);
-    let filter = AccountFilter {
-        provider: Some(other_provider()),
-        status: Some(AccountStatus::Active),
-        ..AccountFilter::default()
-    };
-    assert_eq!(listed(&filter, 2).await, [made[0]]);
-    let revoked = AccountFilter {
-        status: Some(AccountStatus::Revoked),
-        ..AccountFilter::default()
-    };
-    assert!(listed(&revoked, 2).await.is_empty());
+    // Every filter finds what it says, alone and with the others.
+    let event = w.event("account.disconnected");
+    w.store.begin_disconnect(TENANT, made[2], "user", None, &event).await.unwrap();
+    let everything = w.store.accounts(TENANT, &AccountFilter::default(), ALL).await.unwrap().items;
+    for provider in [None, Some(provider()), Some(other_provider())] {
+        for owner in [None, Some("owner-0".to_owned()), Some("owner-1".to_owned())] {
+            for status in [None, Some(AccountStatus::Active), Some(AccountStatus::Revoked)] {
+                let filter = AccountFilter {
+                    provider: provider.clone(),
+                    owner: owner.clone(),
+                    status,
+                };
+                let expected: Vec<_> = everything
+                    .iter()
+                    .filter(|account| provider.as_ref().is_none_or(|provider| account.provider == *provider))
+                    .filter(|account| owner.as_ref().is_none_or(|owner| account.owner == *owner))
+                    .filter(|account| status.is_none_or(|status| account.status == status))
+                    .map(|account| account.id)
+                    .collect();
+                assert_eq!(listed(&filter, 2).await, expected, "{filter:?}");
+            }
+        }
+    }
 }
 
 pub async fn a_disconnect_cancels_what_has_not_begun_and_is_done_once(w: World) {

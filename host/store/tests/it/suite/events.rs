@@ -350,16 +350,26 @@ pub async fn events_are_listed_newest_first_page_by_page(w: World) {
     for limit in [1, 3, 7] {
         assert_eq!(listed(&EventFilter::default(), limit).await, all);
     }
-    let mut filter = EventFilter {
-        post: Some(post.id),
-        ..EventFilter::default()
-    };
-    assert_eq!(listed(&filter, 2).await.len(), 3);
-    filter.account = Some(account.id);
-    filter.provider = Some(provider());
-    assert_eq!(listed(&filter, 2).await.len(), 3);
-    filter.provider = Some(other_provider());
-    assert!(listed(&filter, 2).await.is_empty());
+    // Every filter finds what it says, alone and with the others.
+    for provider in [None, Some(provider()), Some(other_provider())] {
+        for account in [None, Some(account.id)] {
+            for post in [None, Some(post.id)] {
+                let filter = EventFilter {
+                    provider: provider.clone(),
+                    account,
+                    post,
+                };
+                let expected: Vec<_> = all
+                    .iter()
+                    .filter(|event| provider.as_ref().is_none_or(|provider| event.provider == *provider))
+                    .filter(|event| account.is_none() || event.account == account)
+                    .filter(|event| post.is_none() || event.post == post)
+                    .cloned()
+                    .collect();
+                assert_eq!(listed(&filter, 2).await, expected, "{filter:?}");
+            }
+        }
+    }
 }
 
 /// What may not depend on the order: everything but ids and times, and the order of the platform's ids.

@@ -5,7 +5,7 @@ use std::{
 
 use patchbay_app::{
     model::{Job, JobKind, JobStatus},
-    store::{JobEnd, JobStats},
+    store::{JobEnd, JobStats, RefreshLease},
 };
 use uuid::Uuid;
 
@@ -142,6 +142,21 @@ pub async fn a_renewed_lease_lasts(w: World) {
         assert_eq!(w.claim(JobKind::Publish).await, None);
     }
     assert!(w.store.end_job(job.lease(), &JobEnd::Done).await.unwrap());
+}
+
+pub async fn a_host_that_is_alone_ends_the_leases_of_the_one_before(w: World) {
+    let account = w.account("remote-1").await;
+    keyed(&w, &account, 0, None).await;
+    let job = w.claimed(JobKind::Publish).await;
+    let lease = async || w.store.lease_refresh(TENANT, account.id, 1, "host", LEASE).await.unwrap();
+    assert!(matches!(lease().await, RefreshLease::Granted(_)));
+    w.store.end_orphaned_leases().await.unwrap();
+    // A server may have other hosts: there, leases run out by themselves.
+    let alone = w.store.backend() == "sqlite";
+    let again = w.claim(JobKind::Publish).await;
+    assert_eq!(again.map(|job| job.attempts), alone.then_some(2));
+    assert_eq!(w.store.end_job(job.lease(), &JobEnd::Done).await.unwrap(), !alone);
+    assert_eq!(matches!(lease().await, RefreshLease::Granted(_)), alone);
 }
 
 pub async fn a_returned_job_is_due_at_once_and_has_its_attempt_back(w: World) {

@@ -102,6 +102,7 @@ suite! {
         a_busy_key_does_not_hold_up_others,
         a_claim_that_expired_is_claimed_again_and_its_holder_writes_nothing,
         a_renewed_lease_lasts,
+        a_host_that_is_alone_ends_the_leases_of_the_one_before,
         a_returned_job_is_due_at_once_and_has_its_attempt_back,
         a_job_ends_as_its_worker_says,
         a_woken_job_is_due_now,

@@ -441,16 +441,27 @@ pub async fn posts_are_listed_newest_first_page_by_page(w: World) {
     for limit in [1, 2, 6, 7, 100] {
         assert_eq!(listed(&PostFilter::default(), limit).await, made);
     }
-    let mut filter = PostFilter {
-        account: Some(second.id),
-        ..PostFilter::default()
-    };
-    assert_eq!(listed(&filter, 2).await, [made[1], made[3], made[5]]);
-    filter.provider = Some(other_provider());
-    filter.status = Some(PostStatus::Cancelled);
-    assert_eq!(listed(&filter, 2).await, [made[3]]);
-    filter.provider = Some(provider());
-    assert!(listed(&filter, 2).await.is_empty());
+    // Every filter finds what it says, alone and with the others.
+    let everything = w.store.posts(TENANT, &PostFilter::default(), ALL).await.unwrap().items;
+    for provider in [None, Some(provider()), Some(other_provider())] {
+        for account in [None, Some(first.id), Some(second.id)] {
+            for status in [None, Some(PostStatus::Queued), Some(PostStatus::Cancelled)] {
+                let filter = PostFilter {
+                    provider: provider.clone(),
+                    account,
+                    status,
+                };
+                let expected: Vec<_> = everything
+                    .iter()
+                    .filter(|post| provider.as_ref().is_none_or(|provider| post.provider == *provider))
+                    .filter(|post| account.is_none_or(|account| post.account == account))
+                    .filter(|post| status.is_none_or(|status| post.status == status))
+                    .map(|post| post.id)
+                    .collect();
+                assert_eq!(listed(&filter, 2).await, expected, "{filter:?}");
+            }
+        }
+    }
 }
 
 pub async fn a_post_is_found_by_the_platforms_id_of_the_attempt(w: World) {

@@ -1,0 +1,157 @@
+//! What both databases do alike with values: pages, the rules of a step, and how a value becomes a column.
+
+use std::{borrow::Cow, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use patchbay_app::{
+    model::{Account, JobKind, NewJob, PostRecord, PostStatus, TokenUpdate},
+    store::{Cursor, Page, PageRequest, StepRecord, StoreError, StoreResult},
+};
+use patchbay_core::{EventId, IncomingEvent, JobId, Publication};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::types::Json;
+
+/// Rows to fetch for a page: one more than asked for tells whether there is a next one.
+pub(crate) fn page_rows(page: PageRequest) -> i64 {
+    i64::from(page.limit.clamp(1, 100)) + 1
+}
+
+/// Cuts a page out of the fetched rows.
+pub(crate) fn page<T>(mut items: Vec<T>, request: PageRequest, cursor: impl Fn(&T) -> Cursor) -> Page<T> {
+    let limit = request.limit.clamp(1, 100) as usize;
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).map(cursor);
+    Page { items, next }
+}
+
+/// The states that lead to `next`.
+pub(crate) fn sources(next: PostStatus) -> Vec<&'static str> {
+    PostStatus::ALL
+        .into_iter()
+        .filter(|status| status.may_become(next))
+        .map(PostStatus::as_str)
+        .collect()
+}
+
+/// A JSON column. PostgreSQL takes no NUL in JSON or text, and a platform may send one: it becomes U+FFFD in both.
+pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> StoreResult<Json<Value>> {
+    let mut value = serde_json::to_value(value).map_err(|e| StoreError::Other(e.into()))?;
+    without_nul(&mut value);
+    Ok(Json(value))
+}
+
+/// A text column with text from outside; see [`json`].
+pub(crate) fn text(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// A post after a step. Ids that a webhook brought meanwhile stay, whatever the step knew.
+pub(crate) fn after_step(before: PostRecord, record: &StepRecord, now: DateTime<Utc>) -> StoreResult<PostRecord> {
+    if before.step != record.step {
+        return Err(StoreError::Stale);
+    }
+    let known = before.publication.remote_ids.clone();
+    let mut after = record
+        .transition
+        .clone()
+        .apply(before, now)
+        .map_err(|_| StoreError::Stale)?;
+    add_ids(&mut after.publication, &known);
+    Ok(after)
+}
+
+/// Adds ids that are not there. `false`: all were.
+pub(crate) fn add_ids(publication: &mut Publication, ids: &[String]) -> bool {
+    let before = publication.remote_ids.len();
+    for id in ids {
+        if !publication.remote_ids.contains(id) {
+            publication.remote_ids.push(id.clone());
+        }
+    }
+    publication.remote_ids.len() > before
+}
+
+/// Every event needs an id to be stored under.
+pub(crate) fn check_ids(events: &[IncomingEvent], ids: &[EventId]) -> StoreResult<()> {
+    if events.len() == ids.len() {
+        return Ok(());
+    }
+    Err(StoreError::Other("as many ids as events are needed".into()))
+}
+
+/// Tokens open only under the version that they were sealed for, so they are stored under no other.
+pub(crate) fn check_version(tokens: &TokenUpdate, expected_version: i64) -> StoreResult<()> {
+    if expected_version.checked_add(1) == Some(tokens.tokens.version) {
+        return Ok(());
+    }
+    Err(StoreError::Other("the tokens are sealed for another version".into()))
+}
+
+/// The refresh job of an account that has none left.
+pub(crate) fn refresh_job(id: JobId, account: &Account) -> NewJob {
+    NewJob {
+        id,
+        tenant: account.tenant,
+        kind: JobKind::Refresh,
+        target: account.id.as_uuid(),
+        concurrency_key: None,
+        run_at: None,
+        correlation_id: id.to_string(),
+    }
+}
+
+/// A length of time as the databases reckon it: in whole microseconds, and a century is for ever.
+pub(crate) fn span(length: Duration) -> TimeDelta {
+    const CENTURY_MICROS: i64 = 36_525 * 86_400 * 1_000_000;
+    TimeDelta::microseconds(
+        i64::try_from(length.as_micros()).map_or(CENTURY_MICROS, |micros| micros.min(CENTURY_MICROS)),
+    )
+}
+
+fn without_nul(value: &mut Value) {
+    match value {
+        Value::String(string) => {
+            if string.contains('\0') {
+                *string = text(string).into_owned();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_nul),
+        Value::Object(fields) => {
+            if fields.keys().any(|key| key.contains('\0')) {
+                *fields = std::mem::take(fields)
+                    .into_iter()
+                    .map(|(key, value)| (text(&key).into_owned(), value))
+                    .collect();
+            }
+            fields.values_mut().for_each(without_nul);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_nul_never_reaches_a_database() {
+        let Json(stored) = super::json(&json!({"a\0": ["\0", {"b": "x\0y"}], "c": 1})).unwrap();
+        assert_eq!(stored, json!({"a\u{fffd}": ["\u{fffd}", {"b": "x\u{fffd}y"}], "c": 1}));
+        assert_eq!(text("a\0"), "a\u{fffd}");
+    }
+
+    #[test]
+    fn no_length_of_time_overflows() {
+        assert_eq!(span(Duration::from_secs(5)), TimeDelta::seconds(5));
+        assert_eq!(span(Duration::from_nanos(1_999)), TimeDelta::microseconds(1));
+        assert_eq!(span(Duration::MAX), TimeDelta::days(36_525));
+    }
+}

@@ -1,0 +1,631 @@
+//! Runs a sequence on both stores and compares each answer.
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use patchbay_app::{
+    env::{Clock, FixedClock},
+    model::{
+        AccountStatus, ApiKey, DataKey, DataKeyState, Flow, Job, JobKind, KeyScope, Lease, Media, PostStatus,
+        PostTransition, Session,
+    },
+    store::{
+        AccountFilter, Enqueued, EventFilter, JobEnd, PageRequest, PostFilter, SlotRequest, StepRecord, Store,
+        StoreError, StoreResult, TakenSlot,
+    },
+};
+use patchbay_core::{
+    AccountId, ApiKeyId, Checkpoint, EventId, EventKind, FlowId, InboxId, IncomingEvent, MediaId, MediaInfo, MediaKind,
+    PostId, Publication, SlotId, TenantId,
+};
+use patchbay_store::{postgres::PostgresStore, sqlite::SqliteStore};
+use uuid::Uuid;
+
+use super::op::{End, News, Op, Pick};
+use crate::harness::{LEASE, MINUTE, TENANT, World, env, options, other_provider, provider};
+
+/// Calls both stores and compares. The answer is returned.
+macro_rules! both {
+    ($pair:expr, $what:expr, |$s:ident| $call:expr) => {{
+        let first = {
+            let $s = &$pair.sqlite;
+            $call.await
+        };
+        let second = {
+            let $s = &$pair.postgres;
+            $call.await
+        };
+        crate::differential::pair::compare($what, first, second)
+    }};
+}
+
+/// Runs the operations on a fresh file and an empty server database.
+pub async fn run(url: &str, ops: &[Op]) {
+    let dir = tempfile::tempdir().unwrap();
+    let (clock, ids) = env(2);
+    let sqlite = SqliteStore::open(dir.path().join("test.db"), options(&clock))
+        .await
+        .unwrap();
+    let postgres = PostgresStore::connect(url, options(&clock)).await.unwrap();
+    let sqlite: Arc<dyn Store> = Arc::new(sqlite);
+    let make = World {
+        store: sqlite.clone(),
+        clock: clock.clone(),
+        ids,
+    };
+    let other = TenantId::from_uuid(make.id());
+    let mut pair = Pair {
+        sqlite,
+        postgres: Arc::new(postgres),
+        clock,
+        make,
+        tenants: vec![TENANT, other],
+        accounts: Vec::new(),
+        posts: Vec::new(),
+        claims: Vec::new(),
+        slots: Vec::new(),
+        media: Vec::new(),
+        keys: Vec::new(),
+        targets: Vec::new(),
+    };
+    both!(pair, "ensure_tenant", |s| s.ensure_tenant(other, "other")).unwrap();
+    for op in ops {
+        pair.apply(op).await;
+    }
+    pair.compare_all().await;
+}
+
+struct Pair {
+    sqlite: Arc<dyn Store>,
+    postgres: Arc<dyn Store>,
+    clock: Arc<FixedClock>,
+    /// Makes arguments. Its store is not called through it.
+    make: World,
+    tenants: Vec<TenantId>,
+    accounts: Vec<(TenantId, AccountId)>,
+    posts: Vec<(TenantId, PostId)>,
+    claims: Vec<Job>,
+    slots: Vec<(TenantId, SlotId)>,
+    media: Vec<(TenantId, MediaId)>,
+    keys: Vec<ApiKeyId>,
+    targets: Vec<Uuid>,
+}
+
+/// Errors are compared by what callers answer to.
+#[track_caller]
+pub fn compare<T: Debug + PartialEq>(
+    what: impl Debug,
+    sqlite: StoreResult<T>,
+    postgres: StoreResult<T>,
+) -> Result<T, ()> {
+    match (sqlite, postgres) {
+        (Ok(sqlite), Ok(postgres)) => {
+            assert_eq!(sqlite, postgres, "{what:?}");
+            Ok(sqlite)
+        }
+        (Err(sqlite), Err(postgres)) => {
+            let told = |error: &StoreError| match error {
+                StoreError::Conflict(constraint) => format!("{constraint:?}"),
+                StoreError::Stale => "stale".into(),
+                StoreError::Other(_) => "other".into(),
+                error => panic!("{what:?}: {error:?}"),
+            };
+            assert_eq!(told(&sqlite), told(&postgres), "{what:?}: {sqlite:?} and {postgres:?}");
+            Err(())
+        }
+        (sqlite, postgres) => panic!("{what:?}: {sqlite:?} and {postgres:?}"),
+    }
+}
+
+fn pick<T: Clone>(from: &[T], which: Pick) -> Option<T> {
+    from.get(usize::from(which) % from.len().max(1)).cloned()
+}
+
+impl Pair {
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    fn later(&self, secs: u16) -> DateTime<Utc> {
+        self.now() + TimeDelta::seconds(i64::from(secs))
+    }
+
+    async fn apply(&mut self, op: &Op) {
+        // What there is nothing for yet does nothing.
+        let _ = self.try_apply(op).await;
+    }
+
+    async fn try_apply(&mut self, op: &Op) -> Option<()> {
+        match op {
+            Op::Advance(secs) => self.clock.advance(Duration::from_secs(u64::from(*secs))),
+            Op::Connect { .. }
+            | Op::LeaseRefresh(..)
+            | Op::Release(..)
+            | Op::Swap(..)
+            | Op::RequireReauth(..)
+            | Op::Disconnect(..)
+            | Op::Erase(..) => self.account_op(op).await?,
+            Op::Enqueue { .. } | Op::Step { .. } | Op::Mark(..) | Op::Receipt(..) | Op::Clear(..) | Op::Cancel(..) => {
+                self.post_op(op).await?;
+            }
+            Op::Claim(_) | Op::Renew(_) | Op::End(..) | Op::Return(_) | Op::Wake(..) => self.job_op(op).await?,
+            Op::Inbox(..) | Op::Apply(..) | Op::Bury(..) => self.event_op(op).await?,
+            _ => self.other_op(op).await?,
+        }
+        Some(())
+    }
+
+    async fn account_op(&mut self, op: &Op) -> Option<()> {
+        match *op {
+            Op::Connect {
+                tenant,
+                remote,
+                owner,
+                pending,
+                late,
+            } => {
+                let mut account = self
+                    .make
+                    .new_account(pick(&self.tenants, tenant)?, &format!("remote-{remote}"));
+                account.owner = format!("owner-{owner}");
+                if pending {
+                    account.status = AccountStatus::Pending;
+                }
+                if remote == 2 {
+                    account.provider = other_provider();
+                }
+                let mut to = both!(self, op, |s| s.place_grant(&account)).ok()?;
+                if late {
+                    to.next_version += 1;
+                }
+                let tokens = self.make.tokens(to.next_version);
+                let refresh = self.make.job(account.tenant, JobKind::Refresh, Uuid::nil());
+                let event = self.make.event("account.connected");
+                let stored = both!(self, op, |s| s.finish_connect(to, &account, &tokens, &refresh, &event)).ok()?;
+                if !self.accounts.contains(&(stored.tenant, stored.id)) {
+                    self.accounts.push((stored.tenant, stored.id));
+                    self.targets.push(stored.id.as_uuid());
+                }
+            }
+            Op::LeaseRefresh(account, version, holder) => {
+                let (tenant, id, version) = self.version(account, version).await?;
+                let holder = holder.to_string();
+                let _ = both!(self, op, |s| s.lease_refresh(tenant, id, version, &holder, LEASE));
+            }
+            Op::Release(account, holder) => {
+                let (tenant, id) = pick(&self.accounts, account)?;
+                let holder = holder.to_string();
+                let _ = both!(self, op, |s| s.release_refresh(tenant, id, &holder));
+            }
+            Op::Swap(account, version, due) => {
+                let (tenant, id, version) = self.version(account, version).await?;
+                let mut tokens = self.make.tokens(version + 1);
+                tokens.refresh_due_at = due.map(|due| self.later(due));
+                let _ = both!(self, op, |s| s.swap_tokens(tenant, id, version, &tokens));
+            }
+            Op::RequireReauth(account, version) => {
+                let (tenant, id, version) = self.version(account, version).await?;
+                let event = self.make.event("account.reauth_required");
+                let _ = both!(self, op, |s| s.require_reauth(tenant, id, version, "code", &event));
+            }
+            Op::Disconnect(account, revoke) => {
+                let (tenant, id) = pick(&self.accounts, account)?;
+                let job = self.make.job(tenant, JobKind::Revoke, id.as_uuid());
+                let event = self.make.event("account.disconnected");
+                let revoke = revoke.then_some(&job);
+                let _ = both!(self, op, |s| s.begin_disconnect(tenant, id, "user", revoke, &event));
+            }
+            Op::Erase(account) => {
+                let (tenant, id) = pick(&self.accounts, account)?;
+                let _ = both!(self, op, |s| s.erase_tokens(tenant, id));
+            }
+            _ => unreachable!("not of accounts"),
+        }
+        Some(())
+    }
+
+    async fn version(&self, account: Pick, off: i64) -> Option<(TenantId, AccountId, i64)> {
+        let (tenant, id) = pick(&self.accounts, account)?;
+        let account = both!(self, "account", |s| s.account(tenant, id)).ok()??;
+        Some((tenant, id, account.token_version + off))
+    }
+
+    async fn post_op(&mut self, op: &Op) -> Option<()> {
+        match op {
+            Op::Enqueue {
+                account,
+                key,
+                fingerprint,
+                delay,
+                job_key,
+            } => {
+                let (tenant, id) = pick(&self.accounts, *account)?;
+                let account = both!(self, "account", |s| s.account(tenant, id)).ok()??;
+                let mut post = self.make.new_post(&account, &format!("key-{key}"));
+                post.fingerprint = [*fingerprint; 32];
+                post.scheduled_at = delay.map(|delay| self.later(delay));
+                let mut job = self.make.job(tenant, JobKind::Publish, post.id.as_uuid());
+                job.run_at = post.scheduled_at;
+                job.concurrency_key = job_key.map(|key| key.to_string());
+                if let Enqueued::Created(post) = both!(self, op, |s| s.enqueue_post(&post, &job)).ok()? {
+                    self.posts.push((tenant, post.id));
+                    self.targets.push(post.id.as_uuid());
+                }
+            }
+            Op::Step {
+                lease,
+                own,
+                status,
+                step,
+                remote_ref,
+                remote_ids,
+                delay,
+                frees,
+            } => {
+                let (lease, tenant, id) = self.claimed_post(*lease, *own)?;
+                let post = both!(self, "post", |s| s.post(tenant, id)).ok()??;
+                let mut transition = PostTransition::to(*status);
+                transition.tries = 1;
+                transition.checkpoint = remote_ref.map(|remote_ref| {
+                    Checkpoint::new("phase", &serde_json::json!({"n": 1.5}))
+                        .unwrap()
+                        .known_as(format!("ref-{remote_ref}"))
+                });
+                transition.captured = Some(b"sealed".to_vec());
+                transition.publication = remote_ids.as_ref().map(|ids| Publication {
+                    remote_ids: texts(ids),
+                    url: None,
+                });
+                let record = StepRecord {
+                    tenant,
+                    post: id,
+                    step: post.step + step,
+                    transition,
+                    run_at: delay.map(|delay| self.later(delay)),
+                    events: vec![self.make.event("post.step")],
+                    frees_quota: *frees,
+                };
+                let _ = both!(self, op, |s| s.record_step(lease, &record));
+            }
+            Op::Mark(lease, step, name) => {
+                let (lease, tenant, id) = self.claimed_post(*lease, true)?;
+                let name = name.to_string();
+                let _ = both!(self, op, |s| s.mark_about_to(lease, tenant, id, *step, &name));
+            }
+            Op::Receipt(post, step, name) => {
+                let (tenant, id) = pick(&self.posts, *post)?;
+                let name = name.to_string();
+                let _ = both!(self, op, |s| s.keep_receipt(tenant, id, *step, &name, 200, b"sealed"));
+            }
+            Op::Clear(post, step, name) => {
+                let (tenant, id) = pick(&self.posts, *post)?;
+                let name = name.to_string();
+                let _ = both!(self, op, |s| s.clear_mark(tenant, id, *step, &name));
+            }
+            Op::Cancel(post) => {
+                let (tenant, id) = pick(&self.posts, *post)?;
+                let event = self.make.event("post.cancelled");
+                let _ = both!(self, op, |s| s.cancel_post(tenant, id, &event));
+            }
+            _ => unreachable!("not of posts"),
+        }
+        Some(())
+    }
+
+    /// The lease of a publish job, with its own post or some other.
+    fn claimed_post(&self, lease: Pick, own: bool) -> Option<(Lease, TenantId, PostId)> {
+        let claims: Vec<_> = self.claims.iter().filter(|job| job.kind == JobKind::Publish).collect();
+        // The newest ones are the ones that live.
+        let job = claims.iter().rev().nth(usize::from(lease) % claims.len().clamp(1, 2))?;
+        if own {
+            return Some((job.lease(), job.tenant, PostId::from_uuid(job.target)));
+        }
+        let (tenant, id) = pick(&self.posts, lease)?;
+        Some((job.lease(), tenant, id))
+    }
+
+    async fn job_op(&mut self, op: &Op) -> Option<()> {
+        match op {
+            Op::Claim(kinds) => {
+                let job = both!(self, op, |s| s.claim_job(kinds, LEASE)).ok()??;
+                self.claims.push(job);
+            }
+            Op::Renew(lease) => {
+                let lease = self.lease(*lease)?;
+                let _ = both!(self, op, |s| s.renew_lease(lease, MINUTE));
+            }
+            Op::End(lease, end) => {
+                let lease = self.lease(*lease)?;
+                let end = match *end {
+                    End::Done => JobEnd::Done,
+                    End::Next(secs) => JobEnd::Next {
+                        run_at: self.later(secs),
+                    },
+                    End::Again(secs) => JobEnd::Again {
+                        run_at: self.later(secs),
+                        code: "again".into(),
+                    },
+                    End::Dead => JobEnd::Dead { code: "dead".into() },
+                };
+                let _ = both!(self, op, |s| s.end_job(lease, &end));
+            }
+            Op::Return(lease) => {
+                let lease = self.lease(*lease)?;
+                let _ = both!(self, op, |s| s.return_job(lease));
+            }
+            Op::Wake(kind, target) => {
+                let target = pick(&self.targets, *target)?;
+                let _ = both!(self, op, |s| s.wake_job(*kind, target));
+            }
+            _ => unreachable!("not of jobs"),
+        }
+        Some(())
+    }
+
+    fn lease(&self, which: Pick) -> Option<Lease> {
+        let newest = self
+            .claims
+            .iter()
+            .rev()
+            .nth(usize::from(which) % self.claims.len().clamp(1, 4))?;
+        Some(newest.lease())
+    }
+
+    async fn event_op(&mut self, op: &Op) -> Option<()> {
+        match op {
+            Op::Inbox(app, digest) => {
+                let mut item = self
+                    .make
+                    .new_webhook(TENANT, if *app == 0 { "app" } else { "other-app" });
+                item.digest = [*digest; 32];
+                let job = self.make.job(TENANT, JobKind::Ingest, item.id.as_uuid());
+                let _ = both!(self, op, |s| s.store_inbox(&item, &job));
+                let _ = both!(self, op, |s| s.inbox(item.id));
+            }
+            Op::Apply(lease, news) => {
+                let (lease, inbox) = self.claimed_inbox(*lease)?;
+                let events: Vec<_> = news.iter().map(|news| self.incoming(news)).collect();
+                let ids: Vec<_> = news.iter().map(|_| EventId::from_uuid(self.make.id())).collect();
+                let _ = both!(self, op, |s| s.apply_events(lease, inbox, &events, &ids));
+            }
+            Op::Bury(lease) => {
+                let (lease, inbox) = self.claimed_inbox(*lease)?;
+                let _ = both!(self, op, |s| s.bury_inbox(lease, inbox, "malformed"));
+            }
+            _ => unreachable!("not of events"),
+        }
+        Some(())
+    }
+
+    fn claimed_inbox(&self, which: Pick) -> Option<(Lease, InboxId)> {
+        let claims: Vec<_> = self.claims.iter().filter(|job| job.kind == JobKind::Ingest).collect();
+        let job = claims.iter().rev().nth(usize::from(which) % claims.len().clamp(1, 2))?;
+        Some((job.lease(), InboxId::from_uuid(job.target)))
+    }
+
+    fn incoming(&self, news: &News) -> IncomingEvent {
+        let remote_ids = texts(&news.remote_ids);
+        let kind = match news.kind {
+            0 => EventKind::PostProgress,
+            1 => EventKind::PostVisible { remote_ids },
+            2 => EventKind::PostHidden { remote_ids },
+            3 => EventKind::AuthorizationRemoved { reason: "user".into() },
+            _ => EventKind::Other,
+        };
+        let mut event = self.make.incoming(kind, "");
+        event.remote_account = news.remote.map(|remote| format!("remote-{remote}"));
+        event.remote_ref = news.remote_ref.map(|remote_ref| format!("ref-{remote_ref}"));
+        event.dedupe_key = news.key.to_string();
+        event.occurred_at = Some(self.now() - TimeDelta::seconds(i64::from(news.age)));
+        event
+    }
+
+    async fn other_op(&mut self, op: &Op) -> Option<()> {
+        match *op {
+            Op::Slot(which, bucket, own, limit) => {
+                let post = pick(&self.posts, which).filter(|_| own);
+                let tenant = post.map_or(TENANT, |(tenant, _)| tenant);
+                let request = SlotRequest {
+                    id: SlotId::from_uuid(self.make.id()),
+                    tenant,
+                    subject: "subject".into(),
+                    bucket: bucket.to_string(),
+                    limit: u32::from(limit),
+                    hold: MINUTE,
+                    post: post.map(|(_, id)| id),
+                };
+                let taken = both!(self, op, |s| s.take_slot(&request)).ok()?;
+                if let TakenSlot::Taken { id, .. } = taken {
+                    self.slots.push((tenant, id));
+                }
+                let _ = both!(self, op, |s| s.slots_used(tenant, "subject", &request.bucket));
+            }
+            Op::Settle(slot, secs) => {
+                let (tenant, id) = pick(&self.slots, slot)?;
+                let after = Duration::from_secs(u64::from(secs));
+                let _ = both!(self, op, |s| s.settle_slot(tenant, id, after));
+            }
+            Op::Flow(number) => {
+                let flow = Flow {
+                    id: FlowId::from_uuid(self.make.id()),
+                    tenant: TENANT,
+                    owner: "owner".into(),
+                    provider: provider(),
+                    state_hash: [number; 32],
+                    cookie_hash: [7; 32],
+                    sealed: vec![number],
+                    scopes: vec!["a".into()],
+                    redirect_uri: "https://host.example/callback".into(),
+                    return_to: "/".into(),
+                    activate: true,
+                    expires_at: self.later(60),
+                };
+                let _ = both!(self, op, |s| s.start_flow(&flow));
+            }
+            Op::TakeFlow(number) => {
+                let _ = both!(self, op, |s| s.take_flow([number; 32]));
+            }
+            Op::Session(number) => {
+                let session = Session {
+                    id: self.make.id(),
+                    tenant: TENANT,
+                    owner: "owner".into(),
+                    provider: provider(),
+                    token_hash: [number; 32],
+                    expires_at: self.later(60),
+                };
+                let _ = both!(self, op, |s| s.create_session(&session));
+                let _ = both!(self, op, |s| s.session([number; 32]));
+            }
+            _ => self.kept_op(op).await?,
+        }
+        Some(())
+    }
+
+    async fn kept_op(&mut self, op: &Op) -> Option<()> {
+        match *op {
+            Op::Media(tenant) => {
+                let media = Media {
+                    id: MediaId::from_uuid(self.make.id()),
+                    tenant: pick(&self.tenants, tenant)?,
+                    label: None,
+                    info: MediaInfo {
+                        kind: MediaKind::Image,
+                        mime: "image/png".into(),
+                        size_bytes: Some(u64::from(tenant)),
+                        duration_ms: None,
+                        width: None,
+                        height: None,
+                        frame_rate: Some(0.1),
+                        codec: None,
+                    },
+                    sha256: [1; 32],
+                    created_at: self.now(),
+                    expires_at: self.later(60),
+                };
+                both!(self, op, |s| s.add_media(&media)).ok()?;
+                self.media.push((media.tenant, media.id));
+            }
+            Op::Keep(media, secs) => {
+                let (tenant, id) = pick(&self.media, media)?;
+                let until = self.later(secs);
+                let _ = both!(self, op, |s| s.keep_media(tenant, id, until));
+                let _ = both!(self, op, |s| s.media(tenant, id));
+                let _ = both!(self, op, |s| s.media_bytes(tenant));
+            }
+            Op::DataKey(tenant, id) => {
+                let key = DataKey {
+                    id: u32::from(id),
+                    tenant: pick(&self.tenants, tenant)?,
+                    wrapped: vec![id],
+                    canary: vec![tenant],
+                    state: DataKeyState::Active,
+                };
+                let _ = both!(self, op, |s| s.add_data_key(key.clone()));
+            }
+            Op::ApiKey(tenant, name) => {
+                let key = ApiKey {
+                    id: ApiKeyId::from_uuid(self.make.id()),
+                    tenant: pick(&self.tenants, tenant)?,
+                    name: "name".into(),
+                    public_id: name.to_string(),
+                    secret_hash: [1; 32],
+                    scopes: KeyScope::ALL.to_vec(),
+                    created_at: self.now(),
+                    expires_at: None,
+                    revoked_at: None,
+                    last_used_at: None,
+                };
+                both!(self, op, |s| s.create_api_key(&key)).ok()?;
+                self.keys.push(key.id);
+            }
+            Op::TouchKey(key) => {
+                let key = pick(&self.keys, key)?;
+                let _ = both!(self, op, |s| s.touch_api_key(key));
+            }
+            Op::RevokeKey(tenant, key) => {
+                let (tenant, key) = (pick(&self.tenants, tenant)?, pick(&self.keys, key)?);
+                let _ = both!(self, op, |s| s.revoke_api_key(tenant, key));
+            }
+            Op::Purge(limit) => {
+                let (now, limit) = (self.now(), u32::from(limit));
+                let _ = both!(self, op, |s| s.purge_flows(limit));
+                let _ = both!(self, op, |s| s.purge_slots(limit));
+                // Which of several goes first is nobody's business: all or none.
+                let _ = both!(self, op, |s| s.purge_jobs(now, 1000));
+                let _ = both!(self, op, |s| async {
+                    let mut gone = s.purge_media(1000).await?;
+                    gone.sort();
+                    Ok(gone)
+                });
+            }
+            Op::List(tenant, account, status, limit) => {
+                let tenant = pick(&self.tenants, tenant)?;
+                self.list(tenant, pick(&self.accounts, account).map(|(_, id)| id), status, limit)
+                    .await;
+            }
+            _ => unreachable!("done before"),
+        }
+        Some(())
+    }
+
+    async fn list(&self, tenant: TenantId, account: Option<AccountId>, status: Option<PostStatus>, limit: u8) {
+        let posts = PostFilter {
+            provider: None,
+            account,
+            status,
+        };
+        let events = EventFilter {
+            account,
+            ..EventFilter::default()
+        };
+        let mut page = PageRequest {
+            after: None,
+            limit: u32::from(limit),
+        };
+        for _ in 0..3 {
+            let found = both!(self, "posts", |s| s.posts(tenant, &posts, page));
+            let _ = both!(self, "events", |s| s.events(tenant, &events, page));
+            let _ = both!(self, "accounts", |s| s.accounts(
+                tenant,
+                &AccountFilter::default(),
+                page
+            ));
+            page.after = found.ok().and_then(|page| page.next);
+        }
+        let _ = both!(self, "post_by_ref", |s| s.post_by_ref(tenant, &provider(), "ref-1"));
+    }
+
+    /// Everything that can be read.
+    async fn compare_all(&self) {
+        let page = PageRequest {
+            after: None,
+            limit: 100,
+        };
+        for &tenant in &self.tenants {
+            let _ = both!(self, "accounts", |s| s.accounts(
+                tenant,
+                &AccountFilter::default(),
+                page
+            ));
+            let _ = both!(self, "posts", |s| s.posts(tenant, &PostFilter::default(), page));
+            let _ = both!(self, "events", |s| s.events(tenant, &EventFilter::default(), page));
+            let _ = both!(self, "api_keys", |s| s.api_keys(tenant));
+            let _ = both!(self, "media_bytes", |s| s.media_bytes(tenant));
+        }
+        for &(tenant, post) in &self.posts {
+            let _ = both!(self, "commits", |s| s.commits(tenant, post));
+        }
+        let _ = both!(self, "job_stats", |s| s.job_stats());
+        let _ = both!(self, "next_due", |s| s.next_due(&JobKind::ALL));
+        let _ = both!(self, "key_state", |s| s.key_state());
+        self.clock.advance(Duration::from_secs(24 * 3600));
+        while let Ok(Some(job)) = both!(self, "claim_job", |s| s.claim_job(&JobKind::ALL, LEASE)) {
+            let _ = both!(self, "end_job", |s| s.end_job(job.lease(), &JobEnd::Done));
+        }
+    }
+}
+
+fn texts(ids: &[u8]) -> Vec<String> {
+    ids.iter().map(|id| format!("video-{id}")).collect()
+}

@@ -1,0 +1,1 @@
+//! Nothing but tests: they read the workspace and hold it to ARCHITECTURE.md.

@@ -1,0 +1,121 @@
+# The lanes. To add one: its name here, a line in `about`, and a function.
+
+LANES=(lint unit store e2e drift demo examples deny)
+
+about() {
+    case $1 in
+        lint) echo 'formatting, and clippy without warnings' ;;
+        unit) echo 'every crate by itself, and the examples in its documentation' ;;
+        store) echo 'the stores: one suite on SQLite and PostgreSQL' ;;
+        e2e) echo 'whole hosts against simulated platforms' ;;
+        drift) echo 'generated files are up to date (UPDATE=1 writes them)' ;;
+        demo) echo 'cargo run --release -- demo: both posts end as published' ;;
+        examples) echo 'examples/quickstart against a running demo' ;;
+        deny) echo "licences, banned crates and sources, by cargo-deny (skipped where it is missing, unless named)" ;;
+    esac
+}
+
+# What a lane needs of the parent shell.
+prepare() {
+    case $1 in
+        store | e2e) start_postgres ;;
+    esac
+}
+
+lane_lint() {
+    local formatted=yes
+    cargo fmt --all --check >/dev/null || formatted=no
+    if [[ $formatted = no ]]; then
+        echo "Not formatted ('cargo fmt' mends it):"
+        cargo fmt --all -- --check -l | sort -u || true
+    fi
+    # Also then, so that one run shows everything.
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+    [[ $formatted = yes ]]
+}
+
+lane_unit() {
+    tests_where 'not (package(patchbay-store) | package(patchbay-e2e))' \
+        --workspace --exclude patchbay-store --exclude patchbay-e2e
+    cargo test --locked --workspace --doc --quiet
+}
+
+lane_store() {
+    tests_where 'package(patchbay-store)' -p patchbay-store
+}
+
+lane_e2e() {
+    # Some tests kill the program itself; they do not build it while they run.
+    cargo build --locked --workspace --bins
+    PATCHBAY_TEST_BINARY=$(target_dir)/debug/patchbay
+    export PATCHBAY_TEST_BINARY
+    tests_where 'package(patchbay-e2e)' -p patchbay-e2e
+}
+
+# By convention, such a test lives in a module named `drift`.
+lane_drift() {
+    tests_where 'test(/\bdrift::/)' --workspace --lib --tests drift::
+}
+
+lane_demo() {
+    local story posts post
+    story=$(mktemp)
+    cargo run --locked --release -- demo --exit --json | tee "$story"
+    posts=$(grep -o '"post":"post_[0-9a-f]*"' "$story" | sort -u)
+    [[ $(wc -l <<<"$posts") -ge 2 ]]
+    for post in $posts; do
+        grep -F "$post" "$story" | grep -q '"state":"published"' || { echo "not published: $post" >&2; return 1; }
+    done
+    rm -f "$story"
+}
+
+lane_examples() {
+    need curl curl ca-certificates
+    cargo build --locked --release
+    # Not local: the trap runs when the function is over.
+    DEMO_LOG=$(mktemp)
+    "$(target_dir)/release/patchbay" demo --port 0 >"$DEMO_LOG" 2>&1 &
+    DEMO=$!
+    trap 'kill "$DEMO" 2>/dev/null; wait "$DEMO" || true; rm -f "$DEMO_LOG"' EXIT
+    local until=$((SECONDS + 180)) url
+    # Its own story first: afterwards an account is connected.
+    until grep -q '^Now it is yours' "$DEMO_LOG"; do
+        if ! kill -0 "$DEMO" 2>/dev/null || [[ $SECONDS -gt $until ]]; then
+            cat "$DEMO_LOG" >&2
+            return 1
+        fi
+        sleep 0.2
+    done
+    url=$(sed -n 's|^Patchbay is serving at  \(http://.*\)/$|\1|p' "$DEMO_LOG")
+    PATCHBAY_URL=$url examples/quickstart/run.sh
+}
+
+lane_deny() {
+    if ! command -v cargo-deny >/dev/null; then
+        if [[ $NAMED = no ]]; then
+            echo "cargo-deny is not installed, so this lane is skipped. 'tests/run deny' installs it, which takes minutes."
+            echo "The unit lane checks the same lists against Cargo.lock's crates (tests/architecture)."
+            return "$SKIPPED"
+        fi
+        cargo install --locked cargo-deny
+    fi
+    # Advisories would need a clone of the advisory database.
+    cargo deny --locked check bans licenses sources
+}
+
+# tests_where FILTER SELECTION…: runs tests by nextest's filter, or by cargo's selection where nextest is missing.
+# With nextest, every lane builds the same set of crates with the same features, so that the lanes share one build.
+tests_where() {
+    local filter=$1
+    shift
+    if command -v cargo-nextest >/dev/null; then
+        cargo nextest run --locked --workspace --no-fail-fast --show-progress none --status-level fail \
+            --final-status-level slow -E "$filter"
+    else
+        cargo test --locked --no-fail-fast "$@"
+    fi
+}
+
+target_dir() {
+    cargo metadata --locked --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
+}

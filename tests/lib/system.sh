@@ -1,0 +1,44 @@
+# What the machine must have.
+
+# Refuses a compiler that is older than the workspace's rust-version.
+require_rust() {
+    local wanted found
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+    if ! command -v cargo >/dev/null || ! command -v rustc >/dev/null; then
+        echo "tests/run: cargo and rustc are needed, version $wanted or newer: https://rustup.rs" >&2
+        exit 1
+    fi
+    found=$(rustc --version | cut -d ' ' -f 2)
+    if [[ $(printf '%s\n%s\n' "$wanted" "${found%%-*}" | sort -V | head -n 1) != "$wanted" ]]; then
+        echo "tests/run: rustc is $found, and Patchbay needs $wanted or newer. With rustup: rustup update stable" >&2
+        exit 1
+    fi
+    # Two C libraries (SQLite, ring) are compiled.
+    need cc gcc libc6-dev
+}
+
+# need COMMAND PACKAGE…: installs Debian packages if a command is missing.
+need() {
+    local command=$1
+    shift
+    command -v "$command" >/dev/null || install_packages "$@"
+}
+
+install_packages() {
+    local as_root=()
+    if ! command -v apt-get >/dev/null; then
+        echo "tests/run: please install $* (this is not a Debian system, so it is not done for you)" >&2
+        return 1
+    fi
+    if [[ $(id -u) -ne 0 ]]; then
+        if command -v sudo >/dev/null && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }; then
+            as_root=(sudo)
+        else
+            echo "tests/run: please install $* as root: apt-get install $*" >&2
+            return 1
+        fi
+    fi
+    echo "Installing $* from Debian's packages"
+    "${as_root[@]}" apt-get update -qq &&
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}

@@ -12,11 +12,11 @@ use crate::{
 };
 
 macro_rules! problems {
-    ($($(#[$doc:meta])* $name:ident = $status:literal $code:literal $title:literal, retry $retry:literal, $who:ident;)*) => {
+    ($(#[doc = $doc:literal] $name:ident = $status:literal $code:literal $title:literal, retry $retry:literal, $who:ident;)*) => {
         /// What is wrong.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum ProblemKind {
-            $($(#[$doc])* $name,)*
+            $(#[doc = $doc] $name,)*
         }
 
         impl ProblemKind {
@@ -39,6 +39,12 @@ macro_rules! problems {
             #[must_use]
             pub fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)* }
+            }
+
+            /// One sentence on what is wrong.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $doc.trim_ascii(),)* }
             }
 
             /// Whether sending the same request again, later, can help.
@@ -152,6 +158,7 @@ impl Problem {
     #[must_use]
     pub fn invalid(issues: Vec<FieldIssue>) -> Self {
         let detail = match issues.as_slice() {
+            [one] if one.pointer.is_empty() => one.message.clone(),
             [one] => format!("{}: {}", one.pointer, one.message),
             many => format!("{} fields must change; see `errors`.", many.len()),
         };

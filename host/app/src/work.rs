@@ -90,8 +90,11 @@ async fn run_refresh(app: &Arc<App>, job: &Job) -> Result<(), StoreError> {
         return Ok(());
     };
     match tokens::renew(app, account).await {
-        // The swap has moved this very job to its next time, and so ended the claim.
-        Ok(_) => Ok(()),
+        // Storing the tokens has told this very job when it is due next, and so it is not done for good.
+        Ok(_) => {
+            app.store.end_job(job.lease(), &JobEnd::Done).await?;
+            Ok(())
+        }
         Err(tokens::TokenError::Refresh(error)) if error.kind != ErrorKind::ReauthRequired => {
             // 5 s, doubled with each try, at most ten minutes; it goes on after the token has ended.
             let doublings = u32::try_from(job.attempts - 1).unwrap_or(0).min(7);

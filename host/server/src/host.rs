@@ -14,7 +14,7 @@ use patchbay_app::{
     tokens,
     vault::{KeyProblem, MasterKey, Vault},
 };
-use patchbay_core::{AppCredentials, ProviderId, SecretRef, Settings};
+use patchbay_core::{AppCredentials, Provider, ProviderId, SecretRef, Settings};
 use patchbay_egress::Egress;
 use patchbay_simkit::stand::{Stand, StandConfig};
 use tokio_util::sync::CancellationToken;
@@ -114,6 +114,8 @@ pub async fn build(config: Config, start: Start) -> anyhow::Result<Built> {
     };
     let store = open_store(&config, options).await?;
     let vault = open_vault(&config, store.clone(), &env).await?;
+    // Not before: with the wrong key nothing is changed.
+    store.end_orphaned_leases().await.context("ending the leases of a host that is gone")?;
     let cursor_key = vault.derive("patchbay/cursor/v1");
     let files = MediaFolder::open(&config.storage.dir.join("media")).context("opening the media folder")?;
 
@@ -170,7 +172,11 @@ pub async fn build(config: Config, start: Start) -> anyhow::Result<Built> {
 /// It cannot or must not be used.
 pub async fn open_store(config: &Config, options: patchbay_store::Options) -> anyhow::Result<Arc<dyn Store>> {
     make_parent(&config.database.url)?;
-    let options = patchbay_store::Options { connections: config.database.max_connections, ..options };
+    let options = patchbay_store::Options {
+        connections: config.database.max_connections,
+        allow_unsafe_durability: options.allow_unsafe_durability || config.database.allow_unsafe_durability,
+        ..options
+    };
     patchbay_store::open(&config.database.url, options).await.context("opening the database")
 }
 
@@ -233,6 +239,28 @@ fn make_key(path: &std::path::Path, env: &Env) -> anyhow::Result<MasterKey> {
     Ok(MasterKey::new(bytes))
 }
 
+/// Checks the settings of every provider that is enabled.
+///
+/// # Errors
+/// A provider does not take them.
+pub fn check_providers(config: &Config) -> Result<(), Unstartable> {
+    let enabled = |entry: &Entry| {
+        let id = ProviderId::parse(entry.id).ok()?;
+        config.providers.get(&id).filter(|settings| settings.enabled)
+    };
+    for entry in BUILT_IN {
+        if let Some(settings) = enabled(entry) {
+            build_provider(entry, settings)?;
+        }
+    }
+    Ok(())
+}
+
+fn build_provider(entry: &Entry, settings: &ProviderConfig) -> Result<Arc<dyn Provider>, Unstartable> {
+    (entry.build)(&Settings(settings.settings.clone()))
+        .map_err(|error| Unstartable(format!("providers.{}.settings: {error}", entry.id)))
+}
+
 fn register(
     entry: &Entry,
     settings: &ProviderConfig,
@@ -240,8 +268,7 @@ fn register(
     simulated: bool,
     env: &Env,
 ) -> anyhow::Result<Registered> {
-    let provider = (entry.build)(&Settings(settings.settings.clone()))
-        .with_context(|| format!("reading [providers.{}.settings]", entry.id))?;
+    let provider = build_provider(entry, settings)?;
     let client_id = match (&settings.client_id, simulated) {
         (Some(id), _) => id.clone(),
         (None, true) => format!("simulated-{}-app", entry.id),

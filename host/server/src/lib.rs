@@ -2,10 +2,13 @@
 //! thin command line over this library.
 
 pub mod api;
+pub mod catalogue;
 pub mod cli;
 pub mod config;
 mod cursor;
 pub mod demo;
+#[cfg(test)]
+mod drift;
 pub mod host;
 pub mod keys;
 pub mod listen;

@@ -52,7 +52,7 @@ export async function call(method, path, { json, headers = {}, timeout = 60_000 
     const body = read(text);
     if (response.ok) return body;
     if (response.status !== 401) throw new Problem(body, response.status);
-    await askForKey(sent.Authorization !== undefined);
+    await askForKey(sent.Authorization);
   }
 }
 
@@ -65,7 +65,7 @@ export async function upload(file, onProgress, signal) {
     const { status, body } = await send(`/api/media?name=${encodeURIComponent(label(file.name))}`, headers, file, onProgress, signal);
     if (status === 201) return body;
     if (status !== 401) throw new Problem(body, status);
-    await askForKey(headers.Authorization !== undefined);
+    await askForKey(headers.Authorization);
   }
 }
 
@@ -101,8 +101,11 @@ function read(text) {
 
 let asking = null;
 
-/** Shows the key form, once for all requests that wait for it. */
-function askForKey(wasWrong) {
+/** Shows the key form, once for all requests that wait for it. `refused` is what was sent. */
+async function askForKey(refused) {
+  const wasWrong = refused !== undefined;
+  // An answer to an earlier key says nothing of one that was given since.
+  if (wasWrong && hasKey() && authorization().Authorization !== refused) return;
   if (wasWrong) sessionStorage.removeItem(KEY);
   asking ??= new Promise((resolve) => {
     const input = el('input', { id: 'api-key', type: 'password', autocomplete: 'off', spellcheck: 'false', required: true });
@@ -127,5 +130,5 @@ function askForKey(wasWrong) {
     $('main').querySelector('h1').after(form);
     input.focus();
   });
-  return asking;
+  await asking;
 }

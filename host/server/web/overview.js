@@ -53,7 +53,9 @@ async function refresh() {
     announce(posts);
     return posts.some(isOpen);
   } catch (problem) {
-    $('problem').replaceChildren(problemBox(problem, 'The lists are not up to date'));
+    const box = problemBox(problem, 'The lists are not up to date');
+    // Said once, not at every try.
+    if ($('problem').textContent !== box.textContent) $('problem').replaceChildren(box);
     return false;
   }
 }

@@ -19,7 +19,7 @@ pub(crate) use step::run as run_step;
 
 use crate::{
     App,
-    model::{Account, Content, JobKind, NewEvent, NewJob, NewPost, PostRecord},
+    model::{Account, AccountStatus, Content, JobKind, NewEvent, NewJob, NewPost, PostRecord},
     outbound::Outbound,
     problem::{Problem, ProblemKind},
     registry::Registered,
@@ -279,6 +279,10 @@ async fn quotas(
 /// Checks a direct post against the platform's live answer. A platform that does not answer just now stops nobody:
 /// the first step asks again.
 async fn preflight(app: &Arc<App>, account: &Account, post: &Post) -> Result<(), Problem> {
+    // An answer that is remembered says nothing of what became of the account since.
+    if account.status != AccountStatus::Active {
+        return Err(tokens::TokenError::NotActive(account.status).into());
+    }
     let options = match (post.mode, app.recent_options(account.id, PREFLIGHT_TTL)) {
         (_, Some(options)) => options,
         (PostMode::Draft, None) => {

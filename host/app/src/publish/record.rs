@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::{
     post_event,
-    step::{RECONNECT_BUDGET, Verdict},
+    step::{RECONNECT_BUDGET, Verdict, Wish},
 };
 use crate::{
     App,
@@ -23,7 +23,13 @@ use crate::{
 /// How long passing faults may go on before a post is given up.
 const BUDGET: TimeDelta = TimeDelta::hours(24);
 
-pub(super) async fn record(app: &Arc<App>, job: &Job, post: PostRecord, verdict: Verdict) -> Result<(), StoreError> {
+pub(super) async fn record(
+    app: &Arc<App>,
+    job: &Job,
+    post: PostRecord,
+    verdict: Verdict,
+    wish: Wish,
+) -> Result<(), StoreError> {
     let now = app.env.now();
     let mut record = StepRecord {
         tenant: post.tenant,
@@ -64,13 +70,13 @@ pub(super) async fn record(app: &Arc<App>, job: &Job, post: PostRecord, verdict:
             record.transition.failure = Some(Failure::of(&error));
         }
         Verdict::Cancelled => record.transition.status = PostStatus::Cancelled,
-        Verdict::Again(checkpoint) => {
+        Verdict::Again(checkpoint, secrets) => {
             record.transition.status = if open == PostStatus::Unconfirmed {
                 PostStatus::Publishing
             } else {
                 open
             };
-            seal_checkpoint(app, &post, checkpoint, &SecretBag::default(), &mut record).await?;
+            seal_checkpoint(app, &post, checkpoint, &secrets, &mut record).await?;
             record.run_at = Some(now + backoff(app, 1, None));
         }
         Verdict::Wait(run_at, failure) => {
@@ -81,7 +87,7 @@ pub(super) async fn record(app: &Arc<App>, job: &Job, post: PostRecord, verdict:
         }
         Verdict::Failed(error, observed) => apply_failure(app, &post, open, &error, observed, now, &mut record),
     }
-    record.transition.cancel_handled = post.cancel_requested;
+    record.transition.cancel_handled = wish == Wish::Answered;
     let status = record.transition.status;
     let goes_on = record.run_at.is_some() || matches!(status, PostStatus::Unconfirmed | PostStatus::Delivered);
     if record.transition.checkpoint.is_none() && goes_on {

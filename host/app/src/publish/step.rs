@@ -41,8 +41,8 @@ pub(super) enum Verdict {
     Unconfirmed(ProviderError),
     /// Stopped before anything was visible.
     Cancelled,
-    /// Sending again is safe; go on here.
-    Again(Option<Checkpoint>),
+    /// Sending again is safe; go on here, with the secrets that this place names.
+    Again(Option<Checkpoint>, SecretBag),
     /// A failure, and the HTTP status of a commit that was sent in this run.
     Failed(ProviderError, Observed),
     /// Not this time: run again then, in the same state.
@@ -74,13 +74,28 @@ pub(crate) async fn run(app: &Arc<App>, job: &Job) -> Result<(), StoreError> {
         app.store.end_job(job.lease(), &JobEnd::Done).await?;
         return Ok(());
     }
-    let verdict = decide(app, job, &post).await?;
-    record(app, job, post, verdict).await
+    let mut wish = Wish::Open;
+    let verdict = decide(app, job, &post, &mut wish).await?;
+    record(app, job, post, verdict, wish).await
 }
 
-async fn decide(app: &Arc<App>, job: &Job, post: &PostRecord) -> Result<Verdict, StoreError> {
+/// What became of the wish to stop a post.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// There is none, or it could not be asked for yet.
+    Open,
+    /// The platform has answered it.
+    Answered,
+}
+
+async fn decide(app: &Arc<App>, job: &Job, post: &PostRecord, wish: &mut Wish) -> Result<Verdict, StoreError> {
     let now = app.env.now();
     let none = Observed::default();
+    let commits = app.store.commits(post.tenant, post.id).await?;
+    if post.cancel_requested && post.status.is_open() && post.checkpoint.is_none() && commits.is_empty() {
+        // Nothing has begun at the platform. So nobody is asked, also while it waits for a place or a token.
+        return Ok(Verdict::Cancelled);
+    }
     let registered = match app.registered(&post.provider) {
         Ok(registered) => registered,
         Err(problem) => {
@@ -108,10 +123,7 @@ async fn decide(app: &Arc<App>, job: &Job, post: &PostRecord) -> Result<Verdict,
         post,
         view: &view,
     };
-    let open_mark = app
-        .store
-        .commits(post.tenant, post.id)
-        .await?
+    let open_mark = commits
         .iter()
         .any(|commit| commit.step == post.step && commit.answered_at.is_none());
     if open_mark || post.status == PostStatus::Unconfirmed {
@@ -126,10 +138,8 @@ async fn decide(app: &Arc<App>, job: &Job, post: &PostRecord) -> Result<Verdict,
         .advise("Patchbay stopped five times in the same step of this post. Tell the operator.");
         return Ok(Verdict::Failed(error, none));
     }
-    if post.cancel_requested
-        && let Some(verdict) = call.cancel(&ready).await
-    {
-        return Ok(verdict);
+    if post.cancel_requested && call.cancel(&ready, wish).await {
+        return Ok(Verdict::Cancelled);
     }
     call.advance(ready).await
 }
@@ -259,7 +269,7 @@ impl Call<'_> {
         let (observed, secrets) = outbound.finish();
         Ok(match looked {
             Ok(Reconciled::Happened { progress }) => Verdict::Progress(progress, observed, secrets),
-            Ok(Reconciled::DidNotHappen { checkpoint }) => Verdict::Again(checkpoint),
+            Ok(Reconciled::DidNotHappen { checkpoint }) => Verdict::Again(checkpoint, secrets),
             Ok(Reconciled::Unknown) => Verdict::Unconfirmed(error),
             Err(fault) if fault.kind.retry_helps() || fault.kind == ErrorKind::ReauthRequired => {
                 Verdict::LookAgain(fault)
@@ -269,7 +279,8 @@ impl Call<'_> {
         })
     }
 
-    async fn cancel(&self, ready: &Ready) -> Option<Verdict> {
+    /// Asks the platform to stop the post. `false`: go on; the status tells whether the platform stops it.
+    async fn cancel(&self, ready: &Ready, wish: &mut Wish) -> bool {
         let secrets = ready.secrets.clone();
         let outbound = Outbound::new(
             self.app,
@@ -284,12 +295,18 @@ impl Call<'_> {
             .cancel(&ctx, self.view, self.post.checkpoint.as_ref())
             .await
         {
-            Ok(Cancelled::Stopped) => Some(Verdict::Cancelled),
-            // Go on: the status tells whether the platform stopped it.
-            Ok(Cancelled::Requested | Cancelled::TooLate) => None,
+            Ok(Cancelled::Stopped) => true,
+            Ok(Cancelled::Requested | Cancelled::TooLate) => {
+                *wish = Wish::Answered;
+                false
+            }
             Err(error) => {
                 warn!(post.id = %self.post.id, code = %error.code, "A post could not be stopped");
-                None
+                // After a passing fault the next step asks again.
+                if !error.kind.retry_helps() {
+                    *wish = Wish::Answered;
+                }
+                false
             }
         }
     }

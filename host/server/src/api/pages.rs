@@ -41,14 +41,21 @@ fn page_of(host: &Host, provider: Result<Path<String>, PathRejection>, name: &st
         .ok()
         .and_then(|Path(text)| ProviderId::parse(&text).ok())
         .is_some_and(|id| host.app.registry.get(&id).is_some());
-    if known { page(StatusCode::OK, name) } else { page(StatusCode::NOT_FOUND, "missing.html") }
+    if known {
+        page(StatusCode::OK, name)
+    } else {
+        page(StatusCode::NOT_FOUND, "missing.html")
+    }
 }
 
 /// A page is never kept: the addresses that lead to one may hold the result of a connect.
 fn page(status: StatusCode, name: &str) -> Response {
     match Web::get(name) {
         Some(file) => {
-            let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, "no-store")];
+            let headers = [
+                (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+                (header::CACHE_CONTROL, "no-store"),
+            ];
             (status, headers, file.data).into_response()
         }
         None => StatusCode::NOT_FOUND.into_response(),
@@ -56,11 +63,18 @@ fn page(status: StatusCode, name: &str) -> Response {
 }
 
 async fn asset(file: Result<Path<String>, PathRejection>, headers: HeaderMap) -> Response {
-    let found = file.ok().and_then(|Path(name)| Some((content_type(&name)?, Web::get(&name)?)));
-    let Some((content_type, file)) = found else { return StatusCode::NOT_FOUND.into_response() };
+    let found = file
+        .ok()
+        .and_then(|Path(name)| Some((content_type(&name)?, Web::get(&name)?)));
+    let Some((content_type, file)) = found else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
     let tag = entity_tag(&file);
     // Always asked for again, seldom sent again: a new version of the program shows at once.
-    let kept = [(header::ETAG, tag.clone()), (header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
+    let kept = [
+        (header::ETAG, tag.clone()),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
     if holds(&headers, &tag) {
         return (StatusCode::NOT_MODIFIED, kept).into_response();
     }
@@ -99,4 +113,225 @@ fn holds(headers: &HeaderMap, tag: &HeaderValue) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use axum::{body::Body, http::Request};
+    use http_body_util::BodyExt;
+    use tempfile::TempDir;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::{
+        api,
+        config::Config,
+        host::{self, Built, Start},
+        providers,
+    };
+
+    /// A host with its folder, both alive as long as this is.
+    struct Site {
+        built: Built,
+        _folder: TempDir,
+    }
+
+    impl Site {
+        async fn open() -> Self {
+            rustls::crypto::ring::default_provider().install_default().ok();
+            let folder = TempDir::new().unwrap();
+            let settings = [
+                ("PATCHBAY__STORAGE__DIR", folder.path().display().to_string()),
+                (
+                    "PATCHBAY__DATABASE__URL",
+                    format!("sqlite:{}", folder.path().join("rows.db").display()),
+                ),
+            ];
+            let settings = settings.into_iter().map(|(name, value)| (name.to_owned(), value));
+            let config = Config::from_environment(settings, &providers::ids()).unwrap();
+            Self {
+                built: host::build(config, Start::default()).await.unwrap(),
+                _folder: folder,
+            }
+        }
+
+        async fn get(&self, path: &str, headers: &[(HeaderName, &str)]) -> (StatusCode, HeaderMap, String) {
+            let mut request = Request::get(path);
+            for (name, value) in headers {
+                request = request.header(name, *value);
+            }
+            let router = api::router(self.built.host.clone());
+            let answer = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+            let (parts, body) = answer.into_parts();
+            let bytes = body.collect().await.unwrap().to_bytes();
+            (parts.status, parts.headers, String::from_utf8(bytes.to_vec()).unwrap())
+        }
+    }
+
+    /// All files of `web/` with their text.
+    fn files() -> Vec<(String, String)> {
+        let all: Vec<_> = Web::iter()
+            .map(|name| {
+                let data = Web::get(&name).unwrap().data;
+                (name.to_string(), String::from_utf8(data.to_vec()).unwrap())
+            })
+            .collect();
+        assert!(all.len() > 10, "only {} files", all.len());
+        all
+    }
+
+    /// What stands between `start` and `end`, everywhere in a text.
+    fn between<'a>(text: &'a str, start: &'a str, end: char) -> impl Iterator<Item = &'a str> {
+        text.split(start).skip(1).filter_map(move |rest| rest.split(end).next())
+    }
+
+    #[tokio::test]
+    async fn every_page_answers_with_the_strict_policy_and_is_not_kept() {
+        let site = Site::open().await;
+        let pages = [
+            ("/", 200),
+            ("/platforms/connect", 200),
+            ("/platforms/connect/tiktok", 200),
+            ("/platforms/tiktok/upload", 200),
+            ("/platforms/connect/nosuch", 404),
+            ("/platforms/nosuch/upload", 404),
+            ("/platforms/%ff/upload", 404),
+            ("/platforms/connect/Not%20A%20Name", 404),
+        ];
+        for (path, status) in pages {
+            let (answered, headers, body) = site.get(path, &[]).await;
+            assert_eq!(answered.as_u16(), status, "{path}");
+            assert_eq!(headers[header::CONTENT_TYPE], "text/html; charset=utf-8", "{path}");
+            assert_eq!(headers[header::CACHE_CONTROL], "no-store", "{path}");
+            let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+            for part in [
+                "default-src 'none'",
+                "script-src 'self'",
+                "frame-ancestors 'none'",
+                "base-uri 'none'",
+            ] {
+                assert!(policy.contains(part), "{path}: {policy}");
+            }
+            assert!(!policy.contains("unsafe"), "{path}: {policy}");
+            assert_eq!(headers[header::REFERRER_POLICY], "no-referrer", "{path}");
+            assert!(body.starts_with("<!doctype html>") && body.contains("<h1"), "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn assets_have_their_type_and_are_sent_once_per_version() {
+        let site = Site::open().await;
+        for (file, content_type) in [
+            ("style.css", "text/css; charset=utf-8"),
+            ("api.js", "text/javascript; charset=utf-8"),
+            ("icon.svg", "image/svg+xml"),
+        ] {
+            let path = format!("/web/{file}");
+            let (status, headers, body) = site.get(&path, &[]).await;
+            assert_eq!(
+                (status, headers[header::CONTENT_TYPE].to_str().unwrap()),
+                (StatusCode::OK, content_type)
+            );
+            assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+            assert!(!body.is_empty());
+            let tag = headers[header::ETAG].to_str().unwrap().to_owned();
+            for known in [
+                tag.clone(),
+                format!("W/{tag}"),
+                format!("\"other\", {tag}"),
+                "*".to_owned(),
+            ] {
+                let (status, headers, body) = site.get(&path, &[(header::IF_NONE_MATCH, &known)]).await;
+                assert_eq!((status, body.as_str()), (StatusCode::NOT_MODIFIED, ""), "{known}");
+                assert_eq!(headers[header::ETAG], tag.as_str());
+            }
+            assert_eq!(
+                site.get(&path, &[(header::IF_NONE_MATCH, "\"other\"")]).await.0,
+                StatusCode::OK
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_but_assets_is_under_web() {
+        let site = Site::open().await;
+        for name in [
+            "index.html",
+            "missing.html",
+            "nosuch.js",
+            ".js",
+            "..%2fCargo.toml",
+            "%2e%2e%2fsrc%2fmain.js",
+            "%ff",
+        ] {
+            let (status, headers, _) = site.get(&format!("/web/{name}"), &[]).await;
+            assert_eq!(status, StatusCode::NOT_FOUND, "{name}");
+            assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json", "{name}");
+        }
+    }
+
+    #[test]
+    fn no_file_needs_more_than_the_policy_allows() {
+        // Markup from text, code from text, styles inline, and stores that outlive the tab.
+        let banned = [
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "createContextualFragment",
+            "eval(",
+            "new Function",
+            "srcdoc",
+            "style=",
+            "<style",
+            "setAttribute('style",
+            "javascript:",
+            "localStorage",
+            "document.cookie",
+            "postMessage",
+        ];
+        for (name, text) in files() {
+            for word in banned {
+                assert!(!text.contains(word), "{name} contains {word}");
+            }
+            if name.ends_with(".html") {
+                for script in between(&text, "<script", '>') {
+                    assert!(script.contains(" src=\"/web/"), "{name} has an inline script");
+                }
+                assert!(
+                    !text
+                        .split_whitespace()
+                        .any(|word| word.starts_with("on") && word.contains("=\"")),
+                    "{name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn no_page_names_another_site() {
+        // A namespace, and the beginning of an address that people are asked for.
+        let harmless = ["http://www.w3.org/2000/svg", "https://'", "https://[", "https:'"];
+        for (name, text) in files() {
+            let named = harmless.iter().fold(text, |text, part| text.replace(part, ""));
+            assert!(
+                !named.contains("http://") && !named.contains("https://"),
+                "{name} names another site"
+            );
+            assert!(
+                !named.contains("\"//") && !named.contains("url("),
+                "{name} names another site"
+            );
+        }
+    }
+
+    #[test]
+    fn everything_that_a_page_loads_is_there() {
+        for (name, text) in files() {
+            let loaded = between(&text, "\"/web/", '"').chain(between(&text, "from './", '\''));
+            for file in loaded {
+                assert!(
+                    content_type(file).is_some() && Web::get(file).is_some(),
+                    "{name} loads {file}"
+                );
+            }
+        }
+    }
+}

@@ -158,6 +158,30 @@ fn body_of(problem: &Problem, RequestId(request_id): RequestId) -> ProblemBody {
     }
 }
 
+/// The list of all problems, in Markdown: `docs/errors.md`.
+#[must_use]
+pub fn catalogue() -> String {
+    let mut text = String::from(
+        "# Errors\n\n\
+         Every error of the API is a problem (RFC 9457, `application/problem+json`): `type`, `title`, `status`, `code`,\n\
+         `detail`, `retry`, `who_acts`, `request_id`, and where they help `errors` (one entry for each field: JSON pointer,\n\
+         rule, message) and `provider_code` (the platform's own code).\n\n\
+         - Branch on `code`: it never changes its meaning. `detail` says what to do about this one case, in words for people.\n\
+         - `retry`: whether the same request, sent again later, can succeed. `Retry-After` then says when, if it is known.\n\
+         - `who_acts`: who can make it succeed: `caller`, `account_owner`, `operator`, or `nobody`. For `provider_code`s of\n\
+         \x20 a platform it follows from that code and may differ from the table.\n\
+         - `request_id` is the `X-Request-Id` of the answer. The operator finds the cause in the log by it.\n\n\
+         | Status | Code | Meaning | Retry | Who acts |\n|---|---|---|---|---|\n",
+    );
+    for kind in ProblemKind::ALL {
+        let retry = if kind.retry_helps() { "yes" } else { "no" };
+        let who = serde_json::to_value(kind.who_acts()).unwrap_or_default();
+        let (status, code, meaning) = (kind.status(), kind.code(), kind.meaning());
+        text.push_str(&format!("| {status} | `{code}` | {meaning} | {retry} | `{}` |\n", who.as_str().unwrap_or_default()));
+    }
+    text
+}
+
 /// What the framework itself refuses.
 fn plain(status: StatusCode) -> Problem {
     match status {

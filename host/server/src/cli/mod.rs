@@ -95,7 +95,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate { check } => migrate(&load(cli.config)?, check).await,
         Command::Keys(command) => keys::run(command, load(cli.config)?).await,
         Command::Config(ConfigCommand::Check) => {
-            println!("{}", load(cli.config)?.effective());
+            let config = load(cli.config)?;
+            host::check_providers(&config)?;
+            println!("{}", config.effective());
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -121,8 +123,9 @@ async fn serve_command(config: Config) -> anyhow::Result<ExitCode> {
     telemetry::init(&config.log)?;
     let metrics = telemetry::metrics::install()?;
     let listen = config.server.listen;
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
     let built = host::build(config, Start { metrics: Some(metrics), ..Start::default() }).await?;
+    // Last: a host whose key or database does not fit is never seen on the network.
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
     let serving = serve::start(built, listener).await?;
     serve::asked_to_stop().await;
     serving.stop().await;

@@ -15,6 +15,8 @@ pub struct DatabaseConfig {
     pub url: String,
     /// Connections for ordinary work.
     pub max_connections: u32,
+    /// PostgreSQL: take a server that may lose what it has committed.
+    pub allow_unsafe_durability: bool,
 }
 
 pub(super) const SECTION: Section = Section {
@@ -35,6 +37,13 @@ pub(super) const SECTION: Section = Section {
              readers; there is always one writer.",
         )
         .or("8"),
+        Key::new(
+            "database.allow_unsafe_durability",
+            Kind::Flag,
+            "PostgreSQL: take a server with `fsync`, `full_page_writes` or `synchronous_commit` off. It may lose what it \
+             has committed, renewed tokens among it: for throwaway servers of tests alone.",
+        )
+        .or("false"),
     ],
 };
 
@@ -43,6 +52,7 @@ impl DatabaseConfig {
         Self {
             url: r.parsed("database.url"),
             max_connections: r.whole("database.max_connections"),
+            allow_unsafe_durability: r.flag("database.allow_unsafe_durability"),
         }
     }
 
@@ -56,11 +66,16 @@ impl DatabaseConfig {
 
 impl fmt::Debug for DatabaseConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url, max_connections } = self;
+        let Self {
+            url,
+            max_connections,
+            allow_unsafe_durability,
+        } = self;
         let url = show_url(url);
         f.debug_struct("DatabaseConfig")
             .field("url", &url)
             .field("max_connections", max_connections)
+            .field("allow_unsafe_durability", allow_unsafe_durability)
             .finish()
     }
 }

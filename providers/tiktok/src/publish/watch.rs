@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use patchbay_core::{Ctx, ErrorKind, FollowUp, Post, PostMode, Progress, ProviderError, Publication};
+use patchbay_core::{Ctx, ErrorKind, FollowUp, Post, PostMode, Progress, ProviderError, Publication, WhoActs};
 
 use super::{
     ContentPosting, MAX_ATTEMPTS, look,
@@ -108,19 +108,20 @@ impl ContentPosting {
     }
 }
 
-/// Running the step again would only find the same end again.
+/// Running the step again would only find the same end again. A grant that was removed from this attempt says nothing
+/// of the grant that the account has now: the account's owner acts, but the account is not to blame.
 fn for_good(error: ProviderError) -> ProviderError {
-    if error.kind.retry_helps() {
-        let who = patchbay_core::WhoActs::Caller;
-        ProviderError {
-            kind: ErrorKind::Permanent,
-            retry_after: None,
-            ..error
-        }
-        .for_who(who)
-    } else {
-        error
+    let who = match error.kind {
+        ErrorKind::Retryable | ErrorKind::RateLimited => WhoActs::Caller,
+        ErrorKind::ReauthRequired => error.who_acts(),
+        _ => return error,
+    };
+    ProviderError {
+        kind: ErrorKind::Permanent,
+        retry_after: None,
+        ..error
     }
+    .for_who(who)
 }
 
 fn in_inbox(ctx: &Ctx<'_>, watch: Watch) -> Result<Progress, ProviderError> {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use patchbay_core::{CanPost, Checkpoint, Ctx, ErrorKind, Post, PostMetrics, PostMode, Progress, PublishOptions};
+use patchbay_core::{
+    CanPost, Checkpoint, Ctx, ErrorKind, Post, PostMetrics, PostMode, Progress, PublishOptions, WhoActs,
+};
 use serde_json::json;
 
 use crate::support::{
@@ -160,9 +162,11 @@ async fn a_removed_grant_asks_for_a_reconnect_and_not_again_after_it() {
     let (next, _) = continues(step(&post, Some(&at), start(), removed()).await.0);
     let fresh = vec![answer("inbox.init_pull", 200, fixture("init_pull"))];
     at = continues(step(&post, Some(&next), start(), fresh).await.0).0;
+    let end = step(&post, Some(&at), start(), removed()).await.0.unwrap_err();
     assert_eq!(
-        step(&post, Some(&at), start(), removed()).await.0.unwrap_err().kind,
-        ErrorKind::ReauthRequired
+        (end.kind, end.who_acts()),
+        (ErrorKind::Permanent, WhoActs::AccountOwner),
+        "the grant that the account has now is not to blame"
     );
 }
 

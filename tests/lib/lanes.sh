@@ -35,8 +35,8 @@ lane_lint() {
 }
 
 lane_unit() {
-    tests_where 'not (package(patchbay-store) | package(patchbay-e2e))' \
-        --workspace --exclude patchbay-store --exclude patchbay-e2e
+    tests_where 'not (package(patchbay-store) | package(patchbay-e2e) | test(/\bdrift::/))' \
+        --workspace --exclude patchbay-store --exclude patchbay-e2e --lib --bins --tests -- --skip drift::
     cargo test --locked --workspace --doc --quiet
 }
 

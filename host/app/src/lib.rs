@@ -6,6 +6,7 @@
 //! out through [`outbound::Outbound`], and `record_step` of the store writes what it made of it.
 
 pub mod connect;
+mod echo;
 pub mod env;
 pub mod files;
 pub mod ingest;
@@ -17,6 +18,7 @@ pub mod publish;
 pub mod registry;
 pub mod secret;
 pub mod store;
+mod strict_json;
 pub mod tokens;
 pub mod vault;
 pub mod wire;

@@ -19,11 +19,12 @@ use tracing::warn;
 use url::Url;
 
 use crate::{
-    App,
+    App, echo,
     model::{Account, Lease},
     registry::Registered,
     secret::Secret,
     store::{Mark, SlotRequest, StoreError, TakenSlot},
+    strict_json,
     vault::Place,
     wire::{WireBody, WireError, WireRequest, WireResponse},
 };
@@ -500,8 +501,8 @@ impl<'a> Outbound<'a> {
         if op.secrets.is_empty() {
             return answer;
         }
-        let Ok(mut json) = serde_json::from_slice::<serde_json::Value>(&answer.body) else {
-            // Not JSON, so no field can be told apart. A body that might hold a token is not shown at all.
+        let Ok(mut json) = strict_json::parse(&answer.body) else {
+            // Not JSON, or not in one reading alone, so no field can be told apart. A body that might hold a token is not shown at all.
             answer.body = Bytes::new();
             return answer;
         };
@@ -510,13 +511,24 @@ impl<'a> Outbound<'a> {
             let Some(place) = json.pointer_mut(field.pointer) else {
                 continue;
             };
-            if let Some(value) = place.as_str().filter(|value| !value.is_empty()) {
-                let handle = SecretRef::captured(op.name, field.name);
-                state.secrets.insert(handle.clone(), Secret::from(value));
-                *place = handle.as_str().into();
+            let Some(value) = place.as_str().filter(|value| !value.is_empty()) else {
+                continue;
+            };
+            if !is_visible(value) {
+                // It could not stand in a header or a URL later. To the provider it is missing.
+                *place = serde_json::Value::Null;
+                continue;
             }
+            let handle = SecretRef::captured(op.name, field.name);
+            state.secrets.insert(handle.clone(), Secret::from(value));
+            *place = handle.as_str().into();
         }
         answer.body = json.to_string().into();
+        answer
+    }
+
+    fn mask_echoes(&self, mut answer: HttpResponse) -> HttpResponse {
+        echo::mask(&mut answer, self.lock().secrets.0.values());
         answer
     }
 
@@ -547,7 +559,7 @@ impl HttpTransport for Outbound<'_> {
             && let Some(receipt) = self.mark(op).await?
         {
             self.note(op, &receipt);
-            return Ok(self.hide_secrets(op, receipt));
+            return Ok(self.mask_echoes(self.hide_secrets(op, receipt)));
         }
         let slots = match self.take_slots(op).await {
             Ok(slots) => slots,
@@ -568,7 +580,7 @@ impl HttpTransport for Outbound<'_> {
                     self.keep_receipt(op, &answer).await?;
                 }
                 self.note(op, &answer);
-                Ok(self.hide_secrets(op, answer))
+                Ok(self.mask_echoes(self.hide_secrets(op, answer)))
             }
             Err(error) => {
                 if matches!(error, TransportError::NotSent(_) | TransportError::Blocked(_)) {
@@ -578,6 +590,11 @@ impl HttpTransport for Outbound<'_> {
             }
         }
     }
+}
+
+/// The characters of a token (RFC 6749, appendix A) and of a URL.
+fn is_visible(value: &str) -> bool {
+    value.bytes().all(|b| (0x20..=0x7e).contains(&b))
 }
 
 fn receipt_place(tenant: TenantId, post: PostId, step: i64) -> Place {

@@ -12,11 +12,11 @@ use crate::{
 };
 
 macro_rules! problems {
-    ($(#[doc = $doc:literal] $name:ident = $status:literal $code:literal $title:literal, retry $retry:literal, $who:ident;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $status:literal $code:literal $title:literal, retry $retry:literal, $who:ident;)*) => {
         /// What is wrong.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum ProblemKind {
-            $(#[doc = $doc] $name,)*
+            $($(#[$doc])* $name,)*
         }
 
         impl ProblemKind {
@@ -39,12 +39,6 @@ macro_rules! problems {
             #[must_use]
             pub fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)* }
-            }
-
-            /// One sentence on what is wrong.
-            #[must_use]
-            pub fn meaning(self) -> &'static str {
-                match self { $(Self::$name => $doc.trim_ascii(),)* }
             }
 
             /// Whether sending the same request again, later, can help.

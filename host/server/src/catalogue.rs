@@ -26,7 +26,13 @@ pub fn errors() -> String {
             WhoActs::Operator => "the operator",
         };
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "| `{}` | {} | {} | {retry} | {who} |", kind.code(), kind.status(), kind.title());
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {retry} | {who} |",
+            kind.code(),
+            kind.status(),
+            kind.title()
+        );
     }
     text.push_str(
         "\nA post that fails later, in a worker, carries the same kind of facts in its `failure`: `kind`, the \

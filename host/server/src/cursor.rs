@@ -29,12 +29,26 @@ pub fn write(host: &Host, bound_to: &str, cursor: Cursor) -> String {
 /// It was not made here, for this tenant and list.
 pub fn read(host: &Host, bound_to: &str, text: &str) -> Result<Cursor, Problem> {
     let invalid = || Problem::new(ProblemKind::CursorInvalid, "Start the list again without a cursor.");
-    let bytes: [u8; 40] = URL_SAFE_NO_PAD.decode(text).ok().and_then(|b| b.try_into().ok()).ok_or_else(invalid)?;
+    let bytes: [u8; 40] = URL_SAFE_NO_PAD
+        .decode(text)
+        .ok()
+        .and_then(|b| b.try_into().ok())
+        .ok_or_else(invalid)?;
     let (body, tag) = bytes.split_at(24);
-    mac(host, bound_to, body).verify_truncated_left(tag).map_err(|_| invalid())?;
+    mac(host, bound_to, body)
+        .verify_truncated_left(tag)
+        .map_err(|_| invalid())?;
     let (at, id) = body.split_at(8);
-    let at = at.try_into().ok().map(i64::from_be_bytes).and_then(DateTime::from_timestamp_micros).ok_or_else(invalid)?;
-    Ok(Cursor { at, id: Uuid::from_slice(id).map_err(|_| invalid())? })
+    let at = at
+        .try_into()
+        .ok()
+        .map(i64::from_be_bytes)
+        .and_then(DateTime::from_timestamp_micros)
+        .ok_or_else(invalid)?;
+    Ok(Cursor {
+        at,
+        id: Uuid::from_slice(id).map_err(|_| invalid())?,
+    })
 }
 
 fn mac(host: &Host, bound_to: &str, body: &[u8]) -> Hmac<Sha256> {

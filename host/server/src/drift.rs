@@ -13,7 +13,11 @@ fn check(path: &str, generated: &str) {
         std::fs::write(&path, &generated).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == generated, "{} is out of date: run `UPDATE=1 tests/run drift`", path.display());
+    assert!(
+        committed == generated,
+        "{} is out of date: run `UPDATE=1 tests/run drift`",
+        path.display()
+    );
 }
 
 #[test]

@@ -115,7 +115,10 @@ pub async fn build(config: Config, start: Start) -> anyhow::Result<Built> {
     let store = open_store(&config, options).await?;
     let vault = open_vault(&config, store.clone(), &env).await?;
     // Not before: with the wrong key nothing is changed.
-    store.end_orphaned_leases().await.context("ending the leases of a host that is gone")?;
+    store
+        .end_orphaned_leases()
+        .await
+        .context("ending the leases of a host that is gone")?;
     let cursor_key = vault.derive("patchbay/cursor/v1");
     let files = MediaFolder::open(&config.storage.dir.join("media")).context("opening the media folder")?;
 
@@ -124,7 +127,9 @@ pub async fn build(config: Config, start: Start) -> anyhow::Result<Built> {
     let mut maps = HashMap::new();
     for entry in BUILT_IN {
         let id = ProviderId::parse(entry.id).context("a built-in provider's id")?;
-        let Some(settings) = config.providers.get(&id).filter(|settings| settings.enabled) else { continue };
+        let Some(settings) = config.providers.get(&id).filter(|settings| settings.enabled) else {
+            continue;
+        };
         let simulated = settings.environment == Environment::Simulator;
         let registered = register(entry, settings, &config, simulated, &env)?;
         if simulated {
@@ -143,11 +148,23 @@ pub async fn build(config: Config, start: Start) -> anyhow::Result<Built> {
     }
 
     let open_cidrs = config.egress.open_cidrs.clone();
-    let egress = patchbay_egress::Config { open_cidrs, simulators: maps, ..patchbay_egress::Config::default() };
+    let egress = patchbay_egress::Config {
+        open_cidrs,
+        simulators: maps,
+        ..patchbay_egress::Config::default()
+    };
     let wire = Arc::new(Egress::new(egress).context("building the HTTP client")?);
     let journal = TokenJournal::at(&config.storage.dir.join("token-journal"));
     let media = Arc::new(files.clone());
-    let app = App::new(Parts { env, store, wire, vault, media, journal, registry });
+    let app = App::new(Parts {
+        env,
+        store,
+        wire,
+        vault,
+        media,
+        journal,
+        registry,
+    });
     match tokens::replay_journal(&app).await {
         Ok(0) => {}
         Ok(stored) => info!(stored, "Stored renewed tokens that a crash had left in the journal"),
@@ -177,12 +194,19 @@ pub async fn open_store(config: &Config, options: patchbay_store::Options) -> an
         allow_unsafe_durability: options.allow_unsafe_durability || config.database.allow_unsafe_durability,
         ..options
     };
-    patchbay_store::open(&config.database.url, options).await.context("opening the database")
+    patchbay_store::open(&config.database.url, options)
+        .await
+        .context("opening the database")
 }
 
 /// SQLite makes a file, but not its folder.
-fn make_parent(url: &str) -> anyhow::Result<()> {
-    let Some(path) = url.strip_prefix("sqlite:") else { return Ok(()) };
+///
+/// # Errors
+/// The folder cannot be made.
+pub fn make_parent(url: &str) -> anyhow::Result<()> {
+    let Some(path) = url.strip_prefix("sqlite:") else {
+        return Ok(());
+    };
     let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).with_context(|| format!("making the folder {}", parent.display()))?;
@@ -226,16 +250,24 @@ pub async fn open_vault(config: &Config, store: Arc<dyn Store>, env: &Env) -> an
 fn make_key(path: &std::path::Path, env: &Env) -> anyhow::Result<MasterKey> {
     use std::io::Write;
 
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).with_context(|| format!("making the folder {}", parent.display()))?;
+    }
     let bytes = env.random::<32>();
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path).with_context(|| format!("making the key file {}", path.display()))?;
+    let mut file = options
+        .open(path)
+        .with_context(|| format!("making the key file {}", path.display()))?;
     let text = Secret::new(hex::encode(bytes));
     writeln!(file, "{}", text.expose())?;
     file.sync_all()?;
-    warn!("Made a new encryption key in {}. Back it up: without it, every connected account is lost.", path.display());
+    warn!(
+        "Made a new encryption key in {}. Back it up: without it, every connected account is lost.",
+        path.display()
+    );
     Ok(MasterKey::new(bytes))
 }
 
@@ -291,7 +323,10 @@ fn register(
     }
     Ok(Registered {
         provider,
-        app: AppCredentials { client_id, client_secret: SecretRef::app("client_secret") },
+        app: AppCredentials {
+            client_id,
+            client_secret: SecretRef::app("client_secret"),
+        },
         client_secret,
         webhook_secrets,
         redirect_uri,
@@ -309,7 +344,10 @@ async fn start_stand(
         client_id: registered.app.client_id.clone(),
         client_secret: registered.client_secret.expose().clone(),
         redirect_uri: registered.redirect_uri.to_string(),
-        webhook_url: Some(format!("http://{}/api/platforms/{}/webhooks", config.server.listen, entry.id)),
+        webhook_url: Some(format!(
+            "http://{}/api/platforms/{}/webhooks",
+            config.server.listen, entry.id
+        )),
         media_hosts,
         first_port: None,
     };

@@ -29,7 +29,13 @@ impl KeyText {
         let secret = base62(env, SECRET);
         let body = format!("{PREFIX}{public_id}_{secret}");
         let text = Secret::new(format!("{body}{}", check(&body)));
-        (Self { public_id, secret: Secret::new(secret) }, text)
+        (
+            Self {
+                public_id,
+                secret: Secret::new(secret),
+            },
+            text,
+        )
     }
 
     /// Reads a key. `None` for anything that no version of this program has made.
@@ -43,7 +49,10 @@ impl KeyText {
         if public_id.len() != ID || sum != check(body) {
             return None;
         }
-        Some(Self { public_id: public_id.to_owned(), secret: Secret::from(secret) })
+        Some(Self {
+            public_id: public_id.to_owned(),
+            secret: Secret::from(secret),
+        })
     }
 
     /// What is stored in the place of the secret.
@@ -62,7 +71,10 @@ fn base62(env: &Env, length: usize) -> String {
         // 248 = 4 * 62: bytes above it would favour the first characters.
         let bytes = env.random::<64>();
         let fair = bytes.iter().filter(|byte| **byte < 248);
-        text.extend(fair.take(length - text.len()).map(|byte| char::from(ALPHABET[usize::from(*byte % 62)])));
+        text.extend(
+            fair.take(length - text.len())
+                .map(|byte| char::from(ALPHABET[usize::from(*byte % 62)])),
+        );
     }
     text
 }
@@ -73,7 +85,11 @@ fn check(body: &str) -> String {
     for byte in body.bytes() {
         crc ^= u32::from(byte);
         for _ in 0..8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+            crc = if crc & 1 == 1 {
+                (crc >> 1) ^ 0xedb8_8320
+            } else {
+                crc >> 1
+            };
         }
     }
     let mut rest = !crc;
@@ -98,7 +114,10 @@ mod tests {
         for place in 0..text.len() {
             let mut bent = text.clone().into_bytes();
             bent[place] = if bent[place] == b'x' { b'y' } else { b'x' };
-            assert!(KeyText::parse(std::str::from_utf8(&bent).unwrap()).is_none(), "place {place}");
+            assert!(
+                KeyText::parse(std::str::from_utf8(&bent).unwrap()).is_none(),
+                "place {place}"
+            );
         }
         assert!(KeyText::parse("").is_none());
         assert!(KeyText::parse(&"é".repeat(35)).is_none());

@@ -25,5 +25,8 @@ pub const BUILT_IN: &[Entry] = &[
 /// Their ids: each has a section of the configuration.
 #[must_use]
 pub fn ids() -> Vec<ProviderId> {
-    BUILT_IN.iter().filter_map(|entry| ProviderId::parse(entry.id).ok()).collect()
+    BUILT_IN
+        .iter()
+        .filter_map(|entry| ProviderId::parse(entry.id).ok())
+        .collect()
 }

@@ -48,25 +48,42 @@ pub async fn start(built: Built, listener: TcpListener) -> anyhow::Result<Servin
         tasks.spawn(crate::telemetry::metrics::upkeep(handle, stop.clone()));
     }
     if let Some(metrics) = server.metrics_listen {
-        let listener = TcpListener::bind(metrics).await.with_context(|| format!("listening on {metrics}"))?;
+        let listener = TcpListener::bind(metrics)
+            .await
+            .with_context(|| format!("listening on {metrics}"))?;
         let router = axum::Router::new()
             .route("/metrics", axum::routing::get(api::health::metrics))
             .with_state(host.clone());
         tasks.spawn(listen::serve(listener, router, None, limits.clone(), stop.clone()));
     }
-    tasks.spawn(listen::serve(listener, api::router(host.clone()), tls, limits, stop.clone()));
+    tasks.spawn(listen::serve(
+        listener,
+        api::router(host.clone()),
+        tls,
+        limits,
+        stop.clone(),
+    ));
     if host.config.workers.enabled {
         tasks.spawn(worker::run(host.clone(), stop.clone()));
     }
     info!(%address, url = %host.config.server.public_url, store = host.app.store.backend(), "Patchbay is serving");
-    Ok(Serving { host, address, simulators, tasks, stop })
+    Ok(Serving {
+        host,
+        address,
+        simulators,
+        tasks,
+        stop,
+    })
 }
 
 impl Serving {
     /// The simulator of a provider, if this host runs it.
     #[must_use]
     pub fn simulator(&self, provider: &str) -> Option<&dyn patchbay_simkit::stand::Stand> {
-        self.simulators.iter().find(|(id, _)| id.as_str() == provider).map(|(_, stand)| &**stand)
+        self.simulators
+            .iter()
+            .find(|(id, _)| id.as_str() == provider)
+            .map(|(_, stand)| &**stand)
     }
 
     /// Ends: no new work, running requests and steps end, refreshes first.
@@ -79,20 +96,25 @@ impl Serving {
     }
 }
 
-/// Ends at Ctrl-C or SIGTERM.
-pub async fn asked_to_stop() {
+/// A future that ends at Ctrl-C or SIGTERM. They are heard from this call on, so it comes before the first sign of life:
+/// a signal that nobody listens for ends the process where it stands.
+pub fn asked_to_stop() -> impl Future<Output = ()> {
     #[cfg(unix)]
-    {
+    let signals = {
         use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => tokio::select! {
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    };
+    async move {
+        #[cfg(unix)]
+        match signals {
+            (Ok(mut terminate), Ok(mut interrupt)) => tokio::select! {
                 _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
+                _ = interrupt.recv() => {}
             },
-            Err(_) => drop(tokio::signal::ctrl_c().await),
+            _ => drop(tokio::signal::ctrl_c().await),
         }
+        #[cfg(not(unix))]
+        drop(tokio::signal::ctrl_c().await);
+        info!("Stopping");
     }
-    #[cfg(not(unix))]
-    drop(tokio::signal::ctrl_c().await);
-    info!("Stopping");
 }

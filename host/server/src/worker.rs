@@ -28,7 +28,11 @@ pub async fn run(host: Host, stop: CancellationToken) {
         loops.spawn(work_loop(host.app.clone(), &JobKind::ALL, stop.clone()));
     }
     // Uploads may keep every loop busy for long. Tokens and webhooks do not wait for them.
-    loops.spawn(work_loop(host.app.clone(), &[JobKind::Ingest, JobKind::Refresh, JobKind::Revoke], stop.clone()));
+    loops.spawn(work_loop(
+        host.app.clone(),
+        &[JobKind::Ingest, JobKind::Refresh, JobKind::Revoke],
+        stop.clone(),
+    ));
     loops.spawn(housekeeping(host.clone(), stop.clone()));
     stop.cancelled().await;
     let drained = async { while loops.join_next().await.is_some() {} };
@@ -60,7 +64,10 @@ async fn work_loop(app: Arc<App>, kinds: &'static [JobKind], stop: CancellationT
 async fn next_look(app: &App, kinds: &[JobKind]) -> Duration {
     match app.store.next_due(kinds).await {
         // A due job that could not be claimed waits for another of its account: no use to ask without a pause.
-        Ok(Some(at)) => (at - app.env.now()).to_std().unwrap_or_default().clamp(Duration::from_millis(20), POLL),
+        Ok(Some(at)) => (at - app.env.now())
+            .to_std()
+            .unwrap_or_default()
+            .clamp(Duration::from_millis(20), POLL),
         Ok(None) | Err(_) => POLL,
     }
 }
@@ -89,7 +96,9 @@ pub async fn tidy(host: &Host) -> Result<(), patchbay_app::store::StoreError> {
     }
     store.purge_flows(PURGE_BATCH).await?;
     store.purge_slots(PURGE_BATCH).await?;
-    store.purge_jobs(store.now().await? - KEEP_FINISHED, PURGE_BATCH).await?;
+    store
+        .purge_jobs(store.now().await? - KEEP_FINISHED, PURGE_BATCH)
+        .await?;
     for id in store.purge_media(PURGE_BATCH).await? {
         if let Err(error) = host.app.media.delete(id).await {
             warn!(%error, media.id = %id, "An expired media file could not be deleted");

@@ -14,6 +14,9 @@ pub struct Options {
     pub clock: Option<Arc<dyn Clock>>,
     /// Ids of the jobs that the store makes by itself, such as those that news brings.
     pub ids: Arc<dyn Ids>,
+    /// SQLite: take a file that a running host has open, for a short command such as making a key. Such a store must
+    /// claim no jobs.
+    pub beside_a_host: bool,
     /// Whether to migrate first. If not, a database that lacks a migration is refused.
     pub migrate: bool,
     /// Connections for ordinary work. SQLite: its readers.
@@ -34,6 +37,7 @@ impl Default for Options {
         Self {
             clock: None,
             ids: Env::system().ids,
+            beside_a_host: false,
             migrate: true,
             connections: 8,
             reserved_connections: 2,

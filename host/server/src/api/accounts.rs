@@ -121,7 +121,11 @@ pub async fn list(
     caller.may(KeyScope::Read)?;
     let bound = format!("{}/accounts/{}/{:?}", caller.tenant, registered.id(), wanted.owner);
     let page = paging.request(&host, &bound)?;
-    let filter = AccountFilter { provider: Some(registered.id().clone()), owner: wanted.owner, status: None };
+    let filter = AccountFilter {
+        provider: Some(registered.id().clone()),
+        owner: wanted.owner,
+        status: None,
+    };
     let found = host.app.store.accounts(caller.tenant, &filter, page).await?;
     Ok(Json(AccountList {
         data: found.items.into_iter().map(AccountBody::from).collect(),
@@ -187,8 +191,20 @@ pub struct QuotaBody {
 
 impl From<publish::QuotaUse> for QuotaBody {
     fn from(quota: publish::QuotaUse) -> Self {
-        let publish::QuotaUse { name, mode, used, limit, window_seconds } = quota;
-        Self { name: name.to_owned(), mode, used, limit, window_seconds }
+        let publish::QuotaUse {
+            name,
+            mode,
+            used,
+            limit,
+            window_seconds,
+        } = quota;
+        Self {
+            name: name.to_owned(),
+            mode,
+            used,
+            limit,
+            window_seconds,
+        }
     }
 }
 

@@ -100,7 +100,10 @@ impl Gate {
 
     /// Drops what is remembered of a key, as after a change of it in this process.
     pub fn forget(&self, public_id: &str) {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).remove(public_id);
+        self.cache
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(public_id);
     }
 
     async fn key(&self, host: &Host, public_id: &str) -> Result<Option<ApiKey>, Problem> {
@@ -112,7 +115,9 @@ impl Gate {
                 return Ok(Some(key.clone()));
             }
         }
-        let Some(key) = host.app.store.api_key(public_id).await? else { return Ok(None) };
+        let Some(key) = host.app.store.api_key(public_id).await? else {
+            return Ok(None);
+        };
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.len() >= MAX_CACHED {
             cache.clear();
@@ -130,8 +135,13 @@ impl FromRequestParts<Host> for Caller {
     type Rejection = ApiProblem;
 
     async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self, ApiProblem> {
-        let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or(IpAddr::from([0, 0, 0, 0]), |info| info.0.ip());
-        let Some(bearer) = bearer(parts) else { return Ok(first_party(parts, host)?) };
+        let address = parts
+            .extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map_or(IpAddr::from([0, 0, 0, 0]), |info| info.0.ip());
+        let Some(bearer) = bearer(parts) else {
+            return Ok(first_party(parts, host)?);
+        };
         if let Some(wait) = host.gate.shut_for(address) {
             let detail = "Too many wrong keys came from this address. Wait, and check the key.";
             return Err(Problem::new(ProblemKind::RateLimited, detail).after(wait).into());
@@ -153,8 +163,12 @@ fn bearer(parts: &Parts) -> Option<&str> {
 }
 
 async fn by_key(host: &Host, text: &str) -> Result<Option<Caller>, Problem> {
-    let Some(text) = KeyText::parse(text) else { return Ok(None) };
-    let Some(key) = host.gate.key(host, &text.public_id).await? else { return Ok(None) };
+    let Some(text) = KeyText::parse(text) else {
+        return Ok(None);
+    };
+    let Some(key) = host.gate.key(host, &text.public_id).await? else {
+        return Ok(None);
+    };
     let proved: bool = text.hash(&host.app.vault).ct_eq(&key.secret_hash).into();
     if !proved || !is_live(&key, host.app.env.now()) {
         return Ok(None);
@@ -162,7 +176,11 @@ async fn by_key(host: &Host, text: &str) -> Result<Option<Caller>, Problem> {
     if let Err(error) = host.app.store.touch_api_key(key.id).await {
         tracing::warn!(%error, "The last use of a key could not be noted");
     }
-    Ok(Some(Caller { tenant: key.tenant, scopes: key.scopes, first_party: false }))
+    Ok(Some(Caller {
+        tenant: key.tenant,
+        scopes: key.scopes,
+        first_party: false,
+    }))
 }
 
 /// A browser of this machine, if the operator opened the pages. Another site's page in the same browser is not it:
@@ -171,20 +189,33 @@ fn first_party(parts: &Parts, host: &Host) -> Result<Caller, Problem> {
     if host.config.server.first_party != FirstParty::Open {
         return Err(unauthorized());
     }
-    let text = |name| parts.headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
+    let text = |name| {
+        parts
+            .headers
+            .get(name)
+            .and_then(|value: &axum::http::HeaderValue| value.to_str().ok())
+    };
     let named = text(header::HOST).or_else(|| parts.uri.authority().map(axum::http::uri::Authority::as_str));
     let ours = named.is_some_and(is_loopback_host);
     let origin = text(header::ORIGIN).is_none_or(|origin| {
         url::Url::parse(origin).is_ok_and(|origin| named.is_some_and(|named| authority(&origin) == named))
     });
     let navigates = parts.method == Method::GET;
-    let same_site = match parts.headers.get("sec-fetch-site").and_then(|value| value.to_str().ok()) {
+    let same_site = match parts
+        .headers
+        .get("sec-fetch-site")
+        .and_then(|value| value.to_str().ok())
+    {
         None | Some("same-origin" | "none") => true,
         Some(_) => navigates && text(header::ORIGIN).is_none(),
     };
     if ours && origin && same_site {
         let scopes = KeyScope::ALL.to_vec();
-        return Ok(Caller { tenant: TenantId::DEFAULT, scopes, first_party: true });
+        return Ok(Caller {
+            tenant: TenantId::DEFAULT,
+            scopes,
+            first_party: true,
+        });
     }
     Err(unauthorized())
 }
@@ -198,11 +229,18 @@ fn authority(url: &url::Url) -> String {
 
 fn is_loopback_host(named: &str) -> bool {
     let name = named.rsplit_once(':').map_or(named, |(name, _)| name);
-    name == "localhost" || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    name == "localhost"
+        || name
+            .trim_matches(['[', ']'])
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback())
 }
 
 fn unauthorized() -> Problem {
-    Problem::new(ProblemKind::Unauthorized, "Send `Authorization: Bearer <API key>`. `patchbay keys create` makes one.")
+    Problem::new(
+        ProblemKind::Unauthorized,
+        "Send `Authorization: Bearer <API key>`. `patchbay keys create` makes one.",
+    )
 }
 
 #[cfg(test)]
@@ -214,7 +252,13 @@ mod tests {
         for good in ["127.0.0.1:8080", "localhost:1", "localhost", "[::1]:8080", "127.1.2.3"] {
             assert!(is_loopback_host(good), "{good}");
         }
-        for bad in ["example.com", "127.0.0.1.example.com:80", "10.0.0.1:80", "localhost.evil.net", ""] {
+        for bad in [
+            "example.com",
+            "127.0.0.1.example.com:80",
+            "10.0.0.1:80",
+            "localhost.evil.net",
+            "",
+        ] {
             assert!(!is_loopback_host(bad), "{bad}");
         }
     }

@@ -157,9 +157,14 @@ pub async fn upload(
     JsonBody(wanted): JsonBody<Upload>,
 ) -> ApiResult<Json<UploadBody>> {
     caller.may(KeyScope::Publish)?;
-    let account = connect::current(&host, caller.tenant, &registered, None).await?.ok_or_else(|| {
-        Problem::new(ProblemKind::NotFound, format!("No account is connected. Open /api/auth/{} first.", registered.id()))
-    })?;
+    let account = connect::current(&host, caller.tenant, &registered, None)
+        .await?
+        .ok_or_else(|| {
+            Problem::new(
+                ProblemKind::NotFound,
+                format!("No account is connected. Open /api/auth/{} first.", registered.id()),
+            )
+        })?;
     let media = match (wanted.source, wanted.video_url, wanted.media_id) {
         (Source::PullFromUrl, Some(url), None) => WantedMedia::Url(url),
         (Source::FileUpload, None, Some(id)) => WantedMedia::Stored(super::extract::id(&id, "media file")?),
@@ -180,12 +185,26 @@ pub async fn upload(
         scheduled_at: None,
     };
     let key = idempotency_key(&host, &headers)?;
-    let submitted = publish::submit(&host.app, caller.tenant, Some(registered.id()), wanted, key, &request_id).await?;
-    let quota = submitted.quotas.first().map(|quota| UploadQuota { used: quota.used, limit: quota.limit });
+    let submitted = publish::submit(
+        &host.app,
+        caller.tenant,
+        Some(registered.id()),
+        wanted,
+        key,
+        &request_id,
+    )
+    .await?;
+    let quota = submitted.quotas.first().map(|quota| UploadQuota {
+        used: quota.used,
+        limit: quota.limit,
+    });
     let publish_id = publish_id(&host, submitted.post).await?;
     Ok(Json(UploadBody {
         success: true,
-        data: UploadData { publish_id, status: "PROCESSING_UPLOAD" },
+        data: UploadData {
+            publish_id,
+            status: "PROCESSING_UPLOAD",
+        },
         quota: quota.unwrap_or_default(),
     }))
 }
@@ -213,7 +232,12 @@ async fn publish_id(host: &Host, mut post: PostRecord) -> Result<String, Problem
         }
         sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(500));
-        post = host.app.store.post(post.tenant, post.id).await?.ok_or_else(|| Problem::not_found("post"))?;
+        post = host
+            .app
+            .store
+            .post(post.tenant, post.id)
+            .await?
+            .ok_or_else(|| Problem::not_found("post"))?;
     }
 }
 
@@ -266,12 +290,21 @@ pub async fn status(
     let post = match publish_id.parse::<PostId>() {
         Ok(id) => host.app.store.post(caller.tenant, id).await?,
         Err(_) if publish_id.len() <= 256 => {
-            host.app.store.post_by_ref(caller.tenant, registered.id(), &publish_id).await?
+            host.app
+                .store
+                .post_by_ref(caller.tenant, registered.id(), &publish_id)
+                .await?
         }
         Err(_) => None,
     };
-    let post = post.filter(|post| post.provider == *registered.id()).ok_or_else(|| Problem::not_found("publish id"))?;
-    let pulled = post.content.media.iter().any(|media| matches!(media.origin, MediaOrigin::Url(_)));
+    let post = post
+        .filter(|post| post.provider == *registered.id())
+        .ok_or_else(|| Problem::not_found("publish id"))?;
+    let pulled = post
+        .content
+        .media
+        .iter()
+        .any(|media| matches!(media.origin, MediaOrigin::Url(_)));
     let status = match post.status {
         PostStatus::Queued | PostStatus::Publishing | PostStatus::Unconfirmed if pulled => "PROCESSING_DOWNLOAD",
         PostStatus::Queued | PostStatus::Publishing | PostStatus::Unconfirmed => "PROCESSING_UPLOAD",
@@ -286,7 +319,9 @@ pub async fn status(
             publish_id,
             status,
             fail_reason: post.failure.filter(|_| failed).map(|failure| failure.code),
-            metadata: AttemptMetadata { publicaly_available_post_id: post.publication.remote_ids },
+            metadata: AttemptMetadata {
+                publicaly_available_post_id: post.publication.remote_ids,
+            },
         },
     }))
 }

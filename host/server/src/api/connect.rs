@@ -180,14 +180,20 @@ pub async fn status(
 ) -> ApiResult<Json<StatusBody>> {
     caller.may(KeyScope::Read)?;
     let account = current(&host, caller.tenant, &registered, wanted.owner).await?;
-    let usable = account.as_ref().is_some_and(|account| account.status == AccountStatus::Active);
-    let reauth_required = account.as_ref().is_some_and(|account| account.status == AccountStatus::ReauthRequired);
+    let usable = account
+        .as_ref()
+        .is_some_and(|account| account.status == AccountStatus::Active);
+    let reauth_required = account
+        .as_ref()
+        .is_some_and(|account| account.status == AccountStatus::ReauthRequired);
     let shown = account.filter(|account| account.status != AccountStatus::Revoked);
     Ok(Json(StatusBody {
         connected: usable,
         reauth_required,
         display_name: shown.as_ref().and_then(|account| account.display_name.clone()),
-        avatar_url: shown.as_ref().and_then(|account| account.avatar_url.as_ref().map(ToString::to_string)),
+        avatar_url: shown
+            .as_ref()
+            .and_then(|account| account.avatar_url.as_ref().map(ToString::to_string)),
         scope: shown.as_ref().map(|account| account.scopes.join(",")),
         account_id: shown.map(|account| account.id.to_string()),
     }))
@@ -229,7 +235,11 @@ pub async fn disconnect(
     let account = match wanted.account_id {
         Some(text) => {
             let id: AccountId = super::extract::id(&text, "account")?;
-            host.app.store.account(caller.tenant, id).await?.filter(|account| account.provider == *registered.id())
+            host.app
+                .store
+                .account(caller.tenant, id)
+                .await?
+                .filter(|account| account.provider == *registered.id())
         }
         None => current(&host, caller.tenant, &registered, None).await?,
     };
@@ -247,8 +257,16 @@ pub async fn current(
 ) -> Result<Option<Account>, Problem> {
     let mut found = None;
     for status in [Some(AccountStatus::Active), Some(AccountStatus::ReauthRequired), None] {
-        let filter = AccountFilter { provider: Some(registered.id().clone()), owner: owner.clone(), status };
-        let page = host.app.store.accounts(tenant, &filter, PageRequest { after: None, limit: 1 }).await?;
+        let filter = AccountFilter {
+            provider: Some(registered.id().clone()),
+            owner: owner.clone(),
+            status,
+        };
+        let page = host
+            .app
+            .store
+            .accounts(tenant, &filter, PageRequest { after: None, limit: 1 })
+            .await?;
         found = page.items.into_iter().next();
         if found.is_some() {
             break;
@@ -269,7 +287,10 @@ pub async fn start(
             let found = host.app.store.session(Sha256::digest(token.as_bytes()).into()).await?;
             let found = found.filter(|session| session.provider == *registered.id());
             let session = found.ok_or_else(|| {
-                Problem::new(ProblemKind::FlowInvalid, "The connect link is unknown or too old. Ask for a new one.")
+                Problem::new(
+                    ProblemKind::FlowInvalid,
+                    "The connect link is unknown or too old. Ask for a new one.",
+                )
             })?;
             (session.tenant, session.owner)
         }
@@ -284,7 +305,12 @@ pub async fn start(
         tenant,
         owner,
         provider: registered.id().clone(),
-        scopes: scopes.split(',').map(str::trim).filter(|scope| !scope.is_empty()).map(str::to_owned).collect(),
+        scopes: scopes
+            .split(',')
+            .map(str::trim)
+            .filter(|scope| !scope.is_empty())
+            .map(str::to_owned)
+            .collect(),
         return_to: "/platforms/connect".to_owned(),
         activate: true,
     };
@@ -312,32 +338,63 @@ pub async fn finish(
     let spent = flow_cookie(host, "", Duration::ZERO);
     let result = connect::finish(&host.app, id, params, cookie.as_deref()).await;
     let (page, query) = match result {
-        Ok(Finished { account, missing_scopes, return_to }) => {
-            let mut query = vec![("success", format!("{id}_connected")), ("account", account.id.to_string())];
+        Ok(Finished {
+            account,
+            missing_scopes,
+            return_to,
+        }) => {
+            let mut query = vec![
+                ("success", format!("{id}_connected")),
+                ("account", account.id.to_string()),
+            ];
             if !missing_scopes.is_empty() {
                 query.push(("missing_scopes", missing_scopes.join(",")));
             }
             (return_to, query)
         }
-        Err(Refused { return_to: Some(page), outcome, problem }) => {
+        Err(Refused {
+            return_to: Some(page),
+            outcome,
+            problem,
+        }) => {
             tracing::info!(provider = %id, outcome, code = problem.kind.code(), "A connect did not succeed");
-            (page, vec![("error", outcome.to_owned()), ("provider", id.to_string()), ("code", problem.kind.code().to_owned())])
+            (
+                page,
+                vec![
+                    ("error", outcome.to_owned()),
+                    ("provider", id.to_string()),
+                    ("code", problem.kind.code().to_owned()),
+                ],
+            )
         }
         // No flow, so nobody to send anywhere.
-        Err(Refused { return_to: None, problem, .. }) => return Err(problem.into()),
+        Err(Refused {
+            return_to: None,
+            problem,
+            ..
+        }) => return Err(problem.into()),
     };
-    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(query)
+        .finish();
     Ok(([(header::SET_COOKIE, spent)], Redirect::to(&format!("{page}?{query}"))).into_response())
 }
 
 /// `__Host-` needs `Secure`, and browsers take `Secure` cookies on loopback only over https; so plain http on
 /// loopback, where no network lies between, has a plain name.
 fn cookie_name(host: &Host) -> &'static str {
-    if host.config.server.public_url.scheme() == "https" { "__Host-patchbay_flow" } else { "patchbay_flow" }
+    if host.config.server.public_url.scheme() == "https" {
+        "__Host-patchbay_flow"
+    } else {
+        "patchbay_flow"
+    }
 }
 
 fn flow_cookie(host: &Host, value: &str, life: Duration) -> String {
     let name = cookie_name(host);
     let secure = if name.starts_with("__Host-") { "; Secure" } else { "" };
-    format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={}{secure}", life.as_secs())
+    format!(
+        "{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={}{secure}",
+        life.as_secs()
+    )
 }

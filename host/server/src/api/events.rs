@@ -96,8 +96,16 @@ pub async fn list(
     let page = paging.request(&host, &bound)?;
     let filter = EventFilter {
         provider: None,
-        account: wanted.account_id.as_deref().map(|text| id::<AccountId>(text, "account")).transpose()?,
-        post: wanted.post_id.as_deref().map(|text| id::<PostId>(text, "post")).transpose()?,
+        account: wanted
+            .account_id
+            .as_deref()
+            .map(|text| id::<AccountId>(text, "account"))
+            .transpose()?,
+        post: wanted
+            .post_id
+            .as_deref()
+            .map(|text| id::<PostId>(text, "post"))
+            .transpose()?,
     };
     let found = host.app.store.events(caller.tenant, &filter, page).await?;
     Ok(Json(EventList {

@@ -30,9 +30,15 @@ impl FromRequestParts<Host> for Named {
         struct InPath {
             provider: String,
         }
-        let unknown = || Problem::new(ProblemKind::ProviderUnknown, "Provider names are short and in lower case.");
-        let Path(InPath { provider }) =
-            Path::<InPath>::from_request_parts(parts, host).await.map_err(|_| unknown())?;
+        let unknown = || {
+            Problem::new(
+                ProblemKind::ProviderUnknown,
+                "Provider names are short and in lower case.",
+            )
+        };
+        let Path(InPath { provider }) = Path::<InPath>::from_request_parts(parts, host)
+            .await
+            .map_err(|_| unknown())?;
         let id = ProviderId::parse(&provider).map_err(|_| unknown())?;
         Ok(Self(host.app.registered(&id)?))
     }
@@ -71,9 +77,20 @@ impl<T: DeserializeOwned> FromRequest<Host> for JsonBody<T> {
     type Rejection = ApiProblem;
 
     async fn from_request(request: Request, host: &Host) -> Result<Self, ApiProblem> {
-        let typed = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        if !typed.is_some_and(|text| text.split(';').next().is_some_and(|mime| mime.trim().eq_ignore_ascii_case("application/json"))) {
-            return Err(Problem::new(ProblemKind::UnsupportedMediaType, "Send Content-Type: application/json.").into());
+        let typed = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        if !typed.is_some_and(|text| {
+            text.split(';')
+                .next()
+                .is_some_and(|mime| mime.trim().eq_ignore_ascii_case("application/json"))
+        }) {
+            return Err(Problem::new(
+                ProblemKind::UnsupportedMediaType,
+                "Send Content-Type: application/json.",
+            )
+            .into());
         }
         let bytes = read(request, host).await?;
         Ok(Self(parse(&bytes)?))
@@ -93,22 +110,30 @@ impl<T: DeserializeOwned + Default> FromRequest<Host> for OptionalJson<T> {
 }
 
 async fn read(request: Request, host: &Host) -> Result<Bytes, Problem> {
-    Bytes::from_request(request, host).await.map_err(|rejection| match rejection.status().as_u16() {
-        413 => Problem::new(ProblemKind::TooLarge, "JSON bodies are limited to 256 KiB."),
-        _ => Problem::new(ProblemKind::BadRequest, "The body broke off."),
-    })
+    Bytes::from_request(request, host)
+        .await
+        .map_err(|rejection| match rejection.status().as_u16() {
+            413 => Problem::new(ProblemKind::TooLarge, "JSON bodies are limited to 256 KiB."),
+            _ => Problem::new(ProblemKind::BadRequest, "The body broke off."),
+        })
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     if depth(bytes) > 64 {
-        return Err(Problem::new(ProblemKind::BadRequest, "The body is nested more than 64 levels deep."));
+        return Err(Problem::new(
+            ProblemKind::BadRequest,
+            "The body is nested more than 64 levels deep.",
+        ));
     }
     serde_json::from_slice(bytes).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => {
             // The text names fields and types of our own; a value in it is the caller's.
             Problem::invalid(vec![FieldIssue::new("", "body", capped(&error.to_string()))])
         }
-        _ => Problem::new(ProblemKind::BadRequest, format!("The body is not JSON (line {}).", error.line())),
+        _ => Problem::new(
+            ProblemKind::BadRequest,
+            format!("The body is not JSON (line {}).", error.line()),
+        ),
     })
 }
 
@@ -160,7 +185,11 @@ impl Paging {
         if !(1..=100).contains(&limit) {
             return Err(Problem::new(ProblemKind::BadRequest, "`limit` is from 1 to 100."));
         }
-        let after = self.cursor.as_deref().map(|text| crate::cursor::read(host, bound_to, text)).transpose()?;
+        let after = self
+            .cursor
+            .as_deref()
+            .map(|text| crate::cursor::read(host, bound_to, text))
+            .transpose()?;
         Ok(PageRequest { after, limit })
     }
 }

@@ -65,15 +65,34 @@ pub async fn ready(State(host): State<Host>) -> Response {
         Ok(checks) => checks,
         Err(_) => {
             let late = || "no answer in 3 s".to_owned();
-            Checks { database: late(), clock: late(), key: late(), workers: late() }
+            Checks {
+                database: late(),
+                clock: late(),
+                key: late(),
+                workers: late(),
+            }
         }
     };
     let stopping = host.stopping.is_cancelled();
-    let fine = !stopping && [&checks.database, &checks.clock, &checks.key, &checks.workers].iter().all(|c| *c == "ok");
-    let status = if fine { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = serde_json::to_vec(&Ready { status: if fine { "ready" } else { "not_ready" }, checks });
+    let fine = !stopping
+        && [&checks.database, &checks.clock, &checks.key, &checks.workers]
+            .iter()
+            .all(|c| *c == "ok");
+    let status = if fine {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let body = serde_json::to_vec(&Ready {
+        status: if fine { "ready" } else { "not_ready" },
+        checks,
+    });
     // Marked as finished, so that it is not turned into a problem.
-    let content_type = if fine { "application/json" } else { "application/problem+json" };
+    let content_type = if fine {
+        "application/json"
+    } else {
+        "application/problem+json"
+    };
     (status, [(header::CONTENT_TYPE, content_type)], body.unwrap_or_default()).into_response()
 }
 
@@ -81,11 +100,17 @@ async fn check(host: &Host) -> Checks {
     let store = &host.app.store;
     let word = |ok: bool, problem: &str| if ok { "ok".to_owned() } else { problem.to_owned() };
     let clock = match store.now().await {
-        Ok(theirs) => word((theirs - host.app.env.now()).abs() <= MAX_SKEW, "more than 60 s from the database's clock"),
+        Ok(theirs) => word(
+            (theirs - host.app.env.now()).abs() <= MAX_SKEW,
+            "more than 60 s from the database's clock",
+        ),
         Err(_) => "unknown: the database does not answer".to_owned(),
     };
     let workers = match store.job_stats().await {
-        Ok(stats) => word(stats.lag.is_none_or(|lag| lag <= MAX_LAG), "due work has waited more than 5 minutes"),
+        Ok(stats) => word(
+            stats.lag.is_none_or(|lag| lag <= MAX_LAG),
+            "due work has waited more than 5 minutes",
+        ),
         Err(_) => "unknown: the database does not answer".to_owned(),
     };
     Checks {
@@ -101,6 +126,13 @@ pub async fn metrics(State(host): State<Host>) -> Response {
     if let Ok(stats) = host.app.store.job_stats().await {
         crate::telemetry::metrics::set_jobs(&stats);
     }
-    let text = host.metrics.as_ref().map(metrics_exporter_prometheus::PrometheusHandle::render);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text.unwrap_or_default()).into_response()
+    let text = host
+        .metrics
+        .as_ref()
+        .map(metrics_exporter_prometheus::PrometheusHandle::render);
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+        text.unwrap_or_default(),
+    )
+        .into_response()
 }

@@ -58,7 +58,16 @@ pub struct MediaBody {
 
 impl From<Media> for MediaBody {
     fn from(media: Media) -> Self {
-        let MediaInfo { kind: _, mime, size_bytes, duration_ms, width, height, frame_rate, codec } = media.info;
+        let MediaInfo {
+            kind: _,
+            mime,
+            size_bytes,
+            duration_ms,
+            width,
+            height,
+            frame_rate,
+            codec,
+        } = media.info;
         Self {
             id: media.id.to_string(),
             name: media.label,
@@ -106,12 +115,18 @@ pub async fn upload(
     body: Body,
 ) -> ApiResult<(StatusCode, Json<MediaBody>)> {
     caller.may(KeyScope::Publish)?;
-    if query.name.as_ref().is_some_and(|name| name.len() > MAX_LABEL || name.chars().any(char::is_control)) {
+    if query
+        .name
+        .as_ref()
+        .is_some_and(|name| name.len() > MAX_LABEL || name.chars().any(char::is_control))
+    {
         let message = "A name has at most 255 bytes and no control characters.";
         return Err(Problem::invalid(vec![FieldIssue::new("/name", "name", message)]).into());
     }
     let cap = host.config.server.max_upload_bytes;
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let declared = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let kept = host.app.store.media_bytes(caller.tenant).await?;
     let room = host.config.storage.media_quota_bytes.saturating_sub(kept);
     if declared.is_some_and(|declared| declared > cap) {

@@ -14,8 +14,15 @@ use super::problem::ApiProblem;
 
 /// Compressed request bodies are not read: a small one could unfold without end.
 pub async fn refuse_encoded_bodies(request: Request, next: Next) -> Response {
-    let encoded = request.headers().get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity");
-    if encoded { StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response() } else { next.run(request).await }
+    let encoded = request
+        .headers()
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|value| value != "identity");
+    if encoded {
+        StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response()
+    } else {
+        next.run(request).await
+    }
 }
 
 const HEADERS: [(HeaderName, &str); 5] = [
@@ -35,7 +42,10 @@ const HEADERS: [(HeaderName, &str); 5] = [
 pub async fn security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     for (name, value) in HEADERS {
-        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+        response
+            .headers_mut()
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     }
     response
 }

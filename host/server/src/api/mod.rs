@@ -101,7 +101,11 @@ fn routes() -> OpenApiRouter<Host> {
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         // Uploads have their own cap, checked while the body streams.
-        .merge(OpenApiRouter::new().routes(routes!(media::upload)).layer(DefaultBodyLimit::disable()))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(media::upload))
+                .layer(DefaultBodyLimit::disable()),
+        )
 }
 
 /// The whole document, from the routes alone: no state, no database.
@@ -109,7 +113,28 @@ fn routes() -> OpenApiRouter<Host> {
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut document = routes().into_openapi();
     document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    for path in document.paths.paths.values_mut() {
+        let operations = [
+            &mut path.get,
+            &mut path.post,
+            &mut path.put,
+            &mut path.patch,
+            &mut path.delete,
+        ];
+        for operation in operations.into_iter().flatten() {
+            name_by_resource(operation);
+        }
+    }
     document
+}
+
+/// Ids must be unique in the whole document, and clients are generated with methods of these names. A handler is only
+/// unique within its resource.
+fn name_by_resource(operation: &mut utoipa::openapi::path::Operation) {
+    let resource = operation.tags.iter().flatten().next();
+    if let (Some(resource), Some(id)) = (resource, &mut operation.operation_id) {
+        *id = format!("{resource}_{id}");
+    }
 }
 
 /// Everything that the main listener serves.
@@ -126,7 +151,10 @@ pub fn router(host: Host) -> Router {
     }
     if host.config.server.public_url.scheme() == "https" {
         let year = axum::http::HeaderValue::from_static("max-age=31536000");
-        router = router.layer(SetResponseHeaderLayer::overriding(axum::http::header::STRICT_TRANSPORT_SECURITY, year));
+        router = router.layer(SetResponseHeaderLayer::overriding(
+            axum::http::header::STRICT_TRANSPORT_SECURITY,
+            year,
+        ));
     }
     router
         .layer(DefaultBodyLimit::max(BODY_CAP))

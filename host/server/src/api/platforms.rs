@@ -5,7 +5,11 @@ use patchbay_app::registry::Registered;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{auth::Caller, extract::Named, problem::{ApiResult, ProblemBody}};
+use super::{
+    auth::Caller,
+    extract::Named,
+    problem::{ApiResult, ProblemBody},
+};
 use crate::host::Host;
 
 /// A provider.
@@ -77,7 +81,14 @@ fn platform(registered: &Registered) -> Platform {
     (status = 401, body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn list(State(host): State<Host>, _caller: Caller) -> Json<PlatformList> {
-    Json(PlatformList { data: host.app.registry.iter().map(|registered| platform(registered)).collect() })
+    Json(PlatformList {
+        data: host
+            .app
+            .registry
+            .iter()
+            .map(|registered| platform(registered))
+            .collect(),
+    })
 }
 
 /// Shows a provider with its manifest.

@@ -168,7 +168,10 @@ impl From<PostRecord> for PostBody {
             progress: checkpoint
                 .as_ref()
                 .and_then(|checkpoint| checkpoint.progress)
-                .map(|bytes| ProgressBody { done_bytes: bytes.done, total_bytes: bytes.total }),
+                .map(|bytes| ProgressBody {
+                    done_bytes: bytes.done,
+                    total_bytes: bytes.total,
+                }),
             phase: checkpoint.map(|checkpoint| checkpoint.phase),
             kind: post.content.kind,
             mode: post.content.mode,
@@ -243,8 +246,15 @@ pub async fn create(
     caller.may(KeyScope::Publish)?;
     let key = idempotency_key(&host, &headers)?;
     let wanted = wanted.read()?;
-    let submitted =
-        publish::submit(&host.app, caller.tenant, Some(registered.id()), wanted, key.clone(), &request_id).await?;
+    let submitted = publish::submit(
+        &host.app,
+        caller.tenant,
+        Some(registered.id()),
+        wanted,
+        key.clone(),
+        &request_id,
+    )
+    .await?;
     let location = format!("/api/platforms/{}/posts/{}", registered.id(), submitted.post.id);
     let body = CreatedPost {
         quotas: submitted.quotas.into_iter().map(QuotaBody::from).collect(),
@@ -252,7 +262,11 @@ pub async fn create(
     };
     let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
     let replayed = if submitted.replayed { "true" } else { "false" };
-    for (name, value) in [("idempotency-key", key.as_str()), ("idempotency-replayed", replayed), ("location", &location)] {
+    for (name, value) in [
+        ("idempotency-key", key.as_str()),
+        ("idempotency-replayed", replayed),
+        ("location", &location),
+    ] {
         if let Ok(value) = HeaderValue::from_str(value) {
             response.headers_mut().insert(HeaderName::from_static(name), value);
         }
@@ -290,13 +304,24 @@ pub async fn list(
     caller.may(KeyScope::Read)?;
     let bound = format!("{}/posts/{}/{wanted:?}", caller.tenant, registered.id());
     let page = paging.request(&host, &bound)?;
-    let account = wanted.account_id.as_deref().map(|text| id::<AccountId>(text, "account")).transpose()?;
+    let account = wanted
+        .account_id
+        .as_deref()
+        .map(|text| id::<AccountId>(text, "account"))
+        .transpose()?;
     let status = wanted.status.as_deref().map(str::parse::<PostStatus>).transpose();
     let status = status.map_err(|_| {
         let known: Vec<_> = PostStatus::ALL.iter().map(|status| status.as_str()).collect();
-        Problem::new(ProblemKind::BadRequest, format!("`status` is one of {}.", known.join(", ")))
+        Problem::new(
+            ProblemKind::BadRequest,
+            format!("`status` is one of {}.", known.join(", ")),
+        )
     })?;
-    let filter = PostFilter { provider: Some(registered.id().clone()), account, status };
+    let filter = PostFilter {
+        provider: Some(registered.id().clone()),
+        account,
+        status,
+    };
     let found = host.app.store.posts(caller.tenant, &filter, page).await?;
     Ok(Json(PostList {
         data: found.items.into_iter().map(PostBody::from).collect(),
@@ -454,7 +479,12 @@ pub async fn journal(
 
 async fn find(host: &Host, caller: &Caller, provider: &ProviderId, text: &str) -> Result<PostRecord, Problem> {
     let id: PostId = id(text, "post")?;
-    let post = host.app.store.post(caller.tenant, id).await?.filter(|post| post.provider == *provider);
+    let post = host
+        .app
+        .store
+        .post(caller.tenant, id)
+        .await?
+        .filter(|post| post.provider == *provider);
     post.ok_or_else(|| Problem::not_found("post"))
 }
 
@@ -467,7 +497,10 @@ pub fn idempotency_key(host: &Host, headers: &HeaderMap) -> Result<String, Probl
     if (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
         return Ok(text.to_owned());
     }
-    Err(Problem::new(ProblemKind::BadRequest, "An Idempotency-Key has 1 to 255 visible ASCII characters."))
+    Err(Problem::new(
+        ProblemKind::BadRequest,
+        "An Idempotency-Key has 1 to 255 visible ASCII characters.",
+    ))
 }
 
 impl NewPost {
@@ -486,7 +519,11 @@ impl NewPost {
                     )),
                 },
                 (None, Some(url)) => media.push(WantedMedia::Url(url)),
-                _ => issues.push(FieldIssue::new(format!("/media/{index}"), "media", "Give either `id` or `url`.")),
+                _ => issues.push(FieldIssue::new(
+                    format!("/media/{index}"),
+                    "media",
+                    "Give either `id` or `url`.",
+                )),
             }
         }
         if !issues.is_empty() {

@@ -54,7 +54,11 @@ pub struct FieldProblem {
 
 impl From<&FieldIssue> for FieldProblem {
     fn from(issue: &FieldIssue) -> Self {
-        Self { pointer: issue.pointer.clone(), code: issue.code.to_string(), message: issue.message.clone() }
+        Self {
+            pointer: issue.pointer.clone(),
+            code: issue.code.to_string(),
+            message: issue.message.clone(),
+        }
     }
 }
 
@@ -122,7 +126,10 @@ pub async fn render(request: Request, next: Next) -> Response {
     log(&problem, &id);
     let mut rendered = (status, Json(body_of(&problem, id))).into_response();
     let headers = rendered.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
     for name in [header::ALLOW, header::SET_COOKIE, header::CONNECTION] {
         if let Some(value) = response.headers().get(&name) {
             headers.insert(name, value.clone());
@@ -134,13 +141,18 @@ pub async fn render(request: Request, next: Next) -> Response {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     }
     if status == StatusCode::UNAUTHORIZED {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"patchbay\""));
+        headers.insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer realm=\"patchbay\""),
+        );
     }
     rendered
 }
 
 fn is_finished(content_type: &HeaderValue) -> bool {
-    content_type.to_str().is_ok_and(|text| text.starts_with("text/html") || text.starts_with("application/problem+json"))
+    content_type
+        .to_str()
+        .is_ok_and(|text| text.starts_with("text/html") || text.starts_with("application/problem+json"))
 }
 
 fn body_of(problem: &Problem, RequestId(request_id): RequestId) -> ProblemBody {
@@ -158,43 +170,22 @@ fn body_of(problem: &Problem, RequestId(request_id): RequestId) -> ProblemBody {
     }
 }
 
-/// The list of all problems, in Markdown: `docs/errors.md`.
-#[must_use]
-pub fn catalogue() -> String {
-    let mut text = String::from(
-        "# Errors\n\n\
-         Every error of the API is a problem (RFC 9457, `application/problem+json`): `type`, `title`, `status`, `code`,\n\
-         `detail`, `retry`, `who_acts`, `request_id`, and where they help `errors` (one entry for each field: JSON pointer,\n\
-         rule, message) and `provider_code` (the platform's own code).\n\n\
-         - Branch on `code`: it never changes its meaning. `detail` says what to do about this one case, in words for people.\n\
-         - `retry`: whether the same request, sent again later, can succeed. `Retry-After` then says when, if it is known.\n\
-         - `who_acts`: who can make it succeed: `caller`, `account_owner`, `operator`, or `nobody`. For `provider_code`s of\n\
-         \x20 a platform it follows from that code and may differ from the table.\n\
-         - `request_id` is the `X-Request-Id` of the answer. The operator finds the cause in the log by it.\n\n\
-         | Status | Code | Meaning | Retry | Who acts |\n|---|---|---|---|---|\n",
-    );
-    for kind in ProblemKind::ALL {
-        let retry = if kind.retry_helps() { "yes" } else { "no" };
-        let who = serde_json::to_value(kind.who_acts()).unwrap_or_default();
-        let (status, code, meaning) = (kind.status(), kind.code(), kind.meaning());
-        text.push_str(&format!("| {status} | `{code}` | {meaning} | {retry} | `{}` |\n", who.as_str().unwrap_or_default()));
-    }
-    text
-}
-
 /// What the framework itself refuses.
 fn plain(status: StatusCode) -> Problem {
     match status {
         StatusCode::NOT_FOUND => Problem::new(ProblemKind::NotFound, "No such path. See /api/openapi.json for all."),
-        StatusCode::METHOD_NOT_ALLOWED => {
-            Problem::new(ProblemKind::MethodNotAllowed, "See the Allow header for the methods of this path.")
-        }
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::new(ProblemKind::TooLarge, "JSON bodies and webhooks are limited to 256 KiB.")
-        }
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-            Problem::new(ProblemKind::UnsupportedMediaType, "Send application/json, without Content-Encoding.")
-        }
+        StatusCode::METHOD_NOT_ALLOWED => Problem::new(
+            ProblemKind::MethodNotAllowed,
+            "See the Allow header for the methods of this path.",
+        ),
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+            ProblemKind::TooLarge,
+            "JSON bodies and webhooks are limited to 256 KiB.",
+        ),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::new(
+            ProblemKind::UnsupportedMediaType,
+            "Send application/json, without Content-Encoding.",
+        ),
         StatusCode::UNPROCESSABLE_ENTITY => Problem::new(ProblemKind::Invalid, "The body has not the documented form."),
         StatusCode::TOO_MANY_REQUESTS => Problem::new(ProblemKind::RateLimited, "Send fewer requests."),
         StatusCode::SERVICE_UNAVAILABLE => Problem::new(ProblemKind::Unavailable, "Send the request again."),
@@ -223,4 +214,3 @@ fn causes(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
     }
     text
 }
-

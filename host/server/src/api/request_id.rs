@@ -27,12 +27,19 @@ pub async fn assign(State(host): State<Host>, mut request: Request, next: Next) 
     request.extensions_mut().insert(RequestId(id.clone()));
     let method = request.method().clone();
     // The route's pattern, never the path: paths hold ids, and labels must stay few.
-    let route = request.extensions().get::<MatchedPath>().map_or("unmatched".to_owned(), |path| path.as_str().to_owned());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unmatched".to_owned(), |path| path.as_str().to_owned());
     let span = info_span!("request", %method, route, request_id = %id);
     let started = std::time::Instant::now();
     let mut response = next.run(request).instrument(span).await;
     let status = response.status().as_u16().to_string();
-    let label = if method.as_str().len() <= 7 { method.to_string() } else { "other".to_owned() };
+    let label = if method.as_str().len() <= 7 {
+        method.to_string()
+    } else {
+        "other".to_owned()
+    };
     metrics::counter!("patchbay_http_requests_total", "method" => label, "route" => route.clone(), "status" => status)
         .increment(1);
     metrics::histogram!("patchbay_http_seconds", "route" => route).record(started.elapsed().as_secs_f64());
@@ -43,5 +50,8 @@ pub async fn assign(State(host): State<Host>, mut request: Request, next: Next) 
 }
 
 fn is_plain(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }

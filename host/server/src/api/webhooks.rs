@@ -1,11 +1,6 @@
 //! Where platforms send their webhooks.
 
-use axum::{
-    Extension, Json,
-    body::Bytes,
-    extract::State,
-    http::HeaderMap,
-};
+use axum::{Extension, Json, body::Bytes, extract::State, http::HeaderMap};
 use patchbay_app::{
     ingest::{self, Incoming},
     registry::Registered,
@@ -56,7 +51,12 @@ pub async fn accept(
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), value.to_str().unwrap_or_default().to_owned()))
         .collect();
-    let incoming = Incoming { provider: registered.id(), headers: &headers, body, correlation_id: request_id };
+    let incoming = Incoming {
+        provider: registered.id(),
+        headers: &headers,
+        body,
+        correlation_id: request_id,
+    };
     ingest::receive(&host.app, incoming).await?;
     Ok(Json(Success { success: true }))
 }

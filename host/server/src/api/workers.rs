@@ -66,7 +66,10 @@ pub async fn webhooks(State(host): State<Host>, headers: HeaderMap) -> ApiResult
 
 async fn pass(host: &Host, one_at_a_time: &Mutex<()>, kinds: &[JobKind]) -> ApiResult<Json<PassBody>> {
     let Ok(_guard) = one_at_a_time.try_lock() else {
-        let problem = Problem::new(ProblemKind::AlreadyRunning, "A pass is under way; it does this work too.");
+        let problem = Problem::new(
+            ProblemKind::AlreadyRunning,
+            "A pass is under way; it does this work too.",
+        );
         return Err(problem.after(Duration::from_secs(5)).into());
     };
     let started = Instant::now();
@@ -74,16 +77,29 @@ async fn pass(host: &Host, one_at_a_time: &Mutex<()>, kinds: &[JobKind]) -> ApiR
     while started.elapsed() < MAX_PASS && work::run_one(&host.app, kinds).await?.is_some() {
         processed += 1;
     }
-    Ok(Json(PassBody { success: true, processed }))
+    Ok(Json(PassBody {
+        success: true,
+        processed,
+    }))
 }
 
 /// Compares digests, so that neither length nor place of a difference shows in time. Every active secret is compared.
 fn authorize(host: &Host, headers: &HeaderMap) -> Result<(), Problem> {
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let given = Sha256::digest(given.strip_prefix("Bearer ").unwrap_or_default().as_bytes());
     let matches = host.config.workers.secrets.iter().fold(false, |found, secret| {
         let wanted = Sha256::digest(secret.expose().as_bytes());
         found | bool::from(given.ct_eq(&wanted))
     });
-    if matches { Ok(()) } else { Err(Problem::new(ProblemKind::Unauthorized, "Send `Authorization: Bearer <worker secret>`.")) }
+    if matches {
+        Ok(())
+    } else {
+        Err(Problem::new(
+            ProblemKind::Unauthorized,
+            "Send `Authorization: Bearer <worker secret>`.",
+        ))
+    }
 }

@@ -58,9 +58,19 @@ fn parse_scope(text: &str) -> Result<KeyScope, String> {
 /// The database or the encryption key cannot be used.
 pub async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
     let env = Env::system();
-    let store = host::open_store(&config, patchbay_store::Options::default()).await?;
+    // A host that is running must not be stopped for this.
+    let options = patchbay_store::Options {
+        beside_a_host: true,
+        ..patchbay_store::Options::default()
+    };
+    let store = host::open_store(&config, options).await?;
     match command {
-        Command::Create { name, tenant, scope, expires_in_days } => {
+        Command::Create {
+            name,
+            tenant,
+            scope,
+            expires_in_days,
+        } => {
             let vault = host::open_vault(&config, store.clone(), &env).await?;
             let tenant = tenant_id(&store, &env, &tenant).await?;
             let (text, whole) = KeyText::make(&env);
@@ -71,7 +81,11 @@ pub async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
                 name,
                 secret_hash: text.hash(&vault),
                 public_id: text.public_id,
-                scopes: if scope.is_empty() { KeyScope::ALL.to_vec() } else { scope },
+                scopes: if scope.is_empty() {
+                    KeyScope::ALL.to_vec()
+                } else {
+                    scope
+                },
                 created_at: now,
                 expires_at: expires_in_days.map(|days| now + TimeDelta::days(i64::from(days))),
                 revoked_at: None,
@@ -87,7 +101,12 @@ pub async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
                 let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
                 let state = if key.revoked_at.is_some() { "revoked" } else { "live" };
                 let used = key.last_used_at.map_or("never".to_owned(), |at| at.to_rfc3339());
-                println!("{}  {state:7}  {:20}  {}  last used {used}", key.id, key.name, scopes.join(","));
+                println!(
+                    "{}  {state:7}  {:20}  {}  last used {used}",
+                    key.id,
+                    key.name,
+                    scopes.join(",")
+                );
             }
         }
         Command::Revoke { id, tenant } => {
@@ -102,6 +121,9 @@ pub async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
 }
 
 async fn tenant_id(store: &Arc<dyn Store>, env: &Env, name: &str) -> anyhow::Result<TenantId> {
-    let tenant = store.ensure_tenant(TenantId::from_uuid(env.ids.next()), name).await.context("finding the tenant")?;
+    let tenant = store
+        .ensure_tenant(TenantId::from_uuid(env.ids.next()), name)
+        .await
+        .context("finding the tenant")?;
     Ok(tenant.id)
 }

@@ -113,8 +113,12 @@ pub fn openapi_text() -> anyhow::Result<String> {
 
 fn load(file: Option<PathBuf>) -> anyhow::Result<Config> {
     // A variable that is no text is nobody's setting, but must not end the program either.
-    let environment = std::env::vars_os()
-        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
+    let environment = std::env::vars_os().map(|(name, value)| {
+        (
+            name.to_string_lossy().into_owned(),
+            value.to_string_lossy().into_owned(),
+        )
+    });
     Config::load(file.as_deref(), environment, &providers::ids())
         .map_err(|problems| Unstartable(problems.to_string()).into())
 }
@@ -123,18 +127,30 @@ async fn serve_command(config: Config) -> anyhow::Result<ExitCode> {
     telemetry::init(&config.log)?;
     let metrics = telemetry::metrics::install()?;
     let listen = config.server.listen;
-    let built = host::build(config, Start { metrics: Some(metrics), ..Start::default() }).await?;
+    let built = host::build(
+        config,
+        Start {
+            metrics: Some(metrics),
+            ..Start::default()
+        },
+    )
+    .await?;
     // Last: a host whose key or database does not fit is never seen on the network.
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
+    let asked_to_stop = serve::asked_to_stop();
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("listening on {listen}"))?;
     let serving = serve::start(built, listener).await?;
-    serve::asked_to_stop().await;
+    asked_to_stop.await;
     serving.stop().await;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn migrate(config: &Config, check: bool) -> anyhow::Result<ExitCode> {
     let url = &config.database.url;
-    let missing = patchbay_store::pending_migrations(url).await.context("reading the database")?;
+    let missing = patchbay_store::pending_migrations(url)
+        .await
+        .context("reading the database")?;
     if missing.is_empty() {
         println!("The schema is up to date.");
         return Ok(ExitCode::SUCCESS);
@@ -145,6 +161,7 @@ async fn migrate(config: &Config, check: bool) -> anyhow::Result<ExitCode> {
     if check {
         return Ok(ExitCode::FAILURE);
     }
+    host::make_parent(url)?;
     patchbay_store::migrate(url).await.context("migrating the database")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -45,7 +45,9 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
             .redirect_uri
             .unwrap_or_else(|| format!("{host}/api/platforms/{}/callback", entry.id)),
         webhook_url: Some(
-            options.webhook_url.unwrap_or_else(|| format!("{host}/api/platforms/{}/webhooks", entry.id)),
+            options
+                .webhook_url
+                .unwrap_or_else(|| format!("{host}/api/platforms/{}/webhooks", entry.id)),
         ),
         client_id: options.client_id,
         client_secret: options.client_secret,
@@ -53,11 +55,19 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
         first_port: Some(options.port),
     };
     let id = config.client_id.clone();
-    let stand = (entry.simulator)(config).await.map_err(|error| anyhow::anyhow!(error))?;
+    let stand = (entry.simulator)(config)
+        .await
+        .map_err(|error| anyhow::anyhow!(error))?;
     println!("Controls: http://{}/_admin/", stand.admin());
     println!("\nPut this into patchbay.toml of the host that is to use it:\n");
-    println!("[providers.{}]\nenvironment = \"simulator\"\nclient_id = \"{id}\"", entry.id);
-    println!("client_secret = \"…\" # as given here\n\n[providers.{}.simulator_hosts]", entry.id);
+    println!(
+        "[providers.{}]\nenvironment = \"simulator\"\nclient_id = \"{id}\"",
+        entry.id
+    );
+    println!(
+        "client_secret = \"…\" # as given here\n\n[providers.{}.simulator_hosts]",
+        entry.id
+    );
     for (name, address) in stand.hosts() {
         println!("\"{name}\" = \"{address}\"");
     }

@@ -47,13 +47,23 @@ impl Client {
     /// # Errors
     /// It is not sent anywhere.
     pub async fn visit(&self, url: &str, cookie: Option<&str>) -> anyhow::Result<(String, Option<String>)> {
-        let url = if url.starts_with('/') { format!("{}{url}", self.base) } else { url.to_owned() };
+        let url = if url.starts_with('/') {
+            format!("{}{url}", self.base)
+        } else {
+            url.to_owned()
+        };
         let mut request = self.http.get(url);
         if let Some(cookie) = cookie {
             request = request.header("cookie", cookie);
         }
         let response = request.send().await?;
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let header = |name: &str| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
         let kept = header("set-cookie").and_then(|text| text.split(';').next().map(str::to_owned));
         match header("location") {
             Some(location) => Ok((location, kept)),
@@ -69,11 +79,13 @@ impl Client {
         let file = tokio::fs::File::open(path).await?;
         let size = file.metadata().await?.len();
         let mut sent = 0;
-        let stream = ReaderStream::with_capacity(file, 256 * 1024).into_stream().map(move |piece| {
-            sent += piece.as_ref().map_or(0, |piece| piece.len() as u64);
-            progress(sent);
-            piece
-        });
+        let stream = ReaderStream::with_capacity(file, 256 * 1024)
+            .into_stream()
+            .map(move |piece| {
+                sent += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+                progress(sent);
+                piece
+            });
         let request = self
             .http
             .post(format!("{}/api/media?name=demo.mp4", self.base))
@@ -86,9 +98,16 @@ impl Client {
 
 async fn answer(response: reqwest::Response) -> anyhow::Result<Value> {
     let status = response.status();
-    let body: Value = response.json().await.with_context(|| format!("reading an answer with status {status}"))?;
+    let body: Value = response
+        .json()
+        .await
+        .with_context(|| format!("reading an answer with status {status}"))?;
     if status.is_success() {
         return Ok(body);
     }
-    bail!("{status}: {} {}", body["code"].as_str().unwrap_or_default(), body["detail"].as_str().unwrap_or_default())
+    bail!(
+        "{status}: {} {}",
+        body["code"].as_str().unwrap_or_default(),
+        body["detail"].as_str().unwrap_or_default()
+    )
 }

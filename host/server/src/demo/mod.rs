@@ -65,7 +65,9 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     telemetry::init(&config.log)?;
     let metrics = telemetry::metrics::install()?;
 
-    let video: Bytes = tokio::task::spawn_blocking(|| sample::mp4(&sample::SampleSpec::default())).await?.into();
+    let video: Bytes = tokio::task::spawn_blocking(|| sample::mp4(&sample::SampleSpec::default()))
+        .await?
+        .into();
     let media = serve_media(video).await?;
     let start = Start {
         metrics: Some(metrics),
@@ -123,7 +125,9 @@ async fn bind(port: u16) -> anyhow::Result<TcpListener> {
     if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await {
         return Ok(listener);
     }
-    TcpListener::bind(("127.0.0.1", 0)).await.context("listening on a loopback address")
+    TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .context("listening on a loopback address")
 }
 
 /// The defaults, on this address and in this folder: SQLite, simulated platforms, pages open to this machine.
@@ -132,7 +136,10 @@ fn config(address: SocketAddr, folder: &Path, log: &str) -> anyhow::Result<Confi
         ("PATCHBAY__SERVER__LISTEN", address.to_string()),
         ("PATCHBAY__SERVER__FIRST_PARTY", "open".to_owned()),
         ("PATCHBAY__STORAGE__DIR", folder.display().to_string()),
-        ("PATCHBAY__DATABASE__URL", format!("sqlite:{}", folder.join("patchbay.db").display())),
+        (
+            "PATCHBAY__DATABASE__URL",
+            format!("sqlite:{}", folder.join("patchbay.db").display()),
+        ),
         ("PATCHBAY__LOG__FILTER", log.to_owned()),
     ];
     let environment = settings.into_iter().map(|(name, value)| (name.to_owned(), value));
@@ -142,7 +149,9 @@ fn config(address: SocketAddr, folder: &Path, log: &str) -> anyhow::Result<Confi
 
 /// The product team's own media host, in small.
 async fn serve_media(video: Bytes) -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("listening for media")?;
+    let listener = TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .context("listening for media")?;
     let address = listener.local_addr()?;
     let handler = move || {
         let video = video.clone();
@@ -151,6 +160,12 @@ async fn serve_media(video: Bytes) -> anyhow::Result<SocketAddr> {
     let router = Router::new().route("/sample.mp4", get(handler));
     let stop = tokio_util::sync::CancellationToken::new();
     // It lives as long as the process.
-    drop(tokio::spawn(listen::serve(listener, router, None, Limits::default(), stop)));
+    drop(tokio::spawn(listen::serve(
+        listener,
+        router,
+        None,
+        Limits::default(),
+        stop,
+    )));
     Ok(address)
 }

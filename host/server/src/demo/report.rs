@@ -31,21 +31,38 @@ impl Report {
     /// Text or JSON.
     #[must_use]
     pub fn new(json: bool) -> Self {
-        Self { json, terminal: std::io::stdout().is_terminal(), bar: Mutex::default() }
+        Self {
+            json,
+            terminal: std::io::stdout().is_terminal(),
+            bar: Mutex::default(),
+        }
     }
 
     /// Where it is.
     pub fn opening(&self, address: SocketAddr, serving: &Serving, folder: &Path) {
-        let simulated: Vec<String> = serving.host.app.registry.iter().map(|r| r.manifest().display_name.to_owned()).collect();
+        let simulated: Vec<String> = serving
+            .host
+            .app
+            .registry
+            .iter()
+            .map(|r| r.manifest().display_name.to_owned())
+            .collect();
         if self.json {
             self.object(&json!({ "step": "serve", "state": "serving", "url": format!("http://{address}/") }));
             return;
         }
         println!("Patchbay is serving at  http://{address}/");
-        println!("Simulated platforms: {} (nothing reaches the real ones)", simulated.join(", "));
+        println!(
+            "Simulated platforms: {} (nothing reaches the real ones)",
+            simulated.join(", ")
+        );
         for registered in serving.host.app.registry.iter() {
             if let Some(stand) = serving.simulator(registered.id().as_str()) {
-                println!("Controls of {}: http://{}/_admin/", registered.manifest().display_name, stand.admin());
+                println!(
+                    "Controls of {}: http://{}/_admin/",
+                    registered.manifest().display_name,
+                    stand.admin()
+                );
             }
         }
         println!("Database, key and media: {}\n", folder.display());
@@ -67,17 +84,30 @@ impl Report {
 
     /// Bytes of a transfer. Printed at each tenth.
     pub fn progress(&self, label: &str, done: u64, total: u64) {
-        let tenth = if total == 0 { 10 } else { done.saturating_mul(10) / total };
+        let tenth = if total == 0 {
+            10
+        } else {
+            done.saturating_mul(10) / total
+        };
         let mut bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if bar.label == label && bar.tenth == tenth {
             return;
         }
-        *bar = Bar { label: label.to_owned(), tenth, open: true };
+        *bar = Bar {
+            label: label.to_owned(),
+            tenth,
+            open: true,
+        };
         if self.json {
             self.object(&json!({ "step": label, "state": "running", "done_bytes": done, "total_bytes": total }));
         } else if self.terminal {
             let full = usize::try_from(tenth).unwrap_or(10) * BAR / 10;
-            print!("\r      {label:<24} [{}{}] {:>3} %", "#".repeat(full), ".".repeat(BAR - full.min(BAR)), tenth * 10);
+            print!(
+                "\r      {label:<24} [{}{}] {:>3} %",
+                "#".repeat(full),
+                ".".repeat(BAR - full.min(BAR)),
+                tenth * 10
+            );
             let _ = std::io::stdout().flush();
         } else {
             println!("      {label:<24} {:>3} %", tenth * 10);

@@ -29,12 +29,20 @@ pub async fn tell(
     for platform in platforms["data"].as_array().into_iter().flatten() {
         let id = platform["id"].as_str().context("a provider without an id")?;
         let Some(stand) = serving.simulator(id) else { continue };
-        let account = connect(&client, stand, id, report).await.context("connecting an account")?;
-        let video = upload(&client, folder, options.file_bytes, report).await.context("uploading a video")?;
+        let account = connect(&client, stand, id, report)
+            .await
+            .context("connecting an account")?;
+        let video = upload(&client, folder, options.file_bytes, report)
+            .await
+            .context("uploading a video")?;
         let media = json!({ "id": video["id"] });
-        publish(&client, id, &account, "file in chunks", media, report).await.context("publishing the file")?;
+        publish(&client, id, &account, "file in chunks", media, report)
+            .await
+            .context("publishing the file")?;
         let media = json!({ "url": format!("https://{MEDIA_HOST}/sample.mp4") });
-        publish(&client, id, &account, "by URL", media, report).await.context("publishing by URL")?;
+        publish(&client, id, &account, "by URL", media, report)
+            .await
+            .context("publishing by URL")?;
         read_back(&client, id, report).await.context("reading back")?;
     }
     Ok(())
@@ -46,14 +54,27 @@ async fn connect(
     provider: &str,
     report: &Report,
 ) -> anyhow::Result<String> {
-    let (page, cookie) = client.visit(&format!("/api/platforms/{provider}/authorize"), None).await?;
-    report.step("authorize", "sent the browser to the platform's consent page", json!({ "state": "redirected" }));
+    let (page, cookie) = client
+        .visit(&format!("/api/platforms/{provider}/authorize"), None)
+        .await?;
+    report.step(
+        "authorize",
+        "sent the browser to the platform's consent page",
+        json!({ "state": "redirected" }),
+    );
     let callback = stand.consent(&page).await.map_err(|error| anyhow::anyhow!(error))?;
     let (result, _) = client.visit(&callback, cookie.as_deref()).await?;
-    ensure!(result.contains(&format!("success={provider}_connected")), "the callback led to {result}");
+    ensure!(
+        result.contains(&format!("success={provider}_connected")),
+        "the callback led to {result}"
+    );
     let status = client.get(&format!("/api/platforms/{provider}/status")).await?;
     ensure!(status["connected"] == true, "the account is not connected");
-    let account = status["account_id"].as_str().or(status["accountId"].as_str()).context("no account id")?.to_owned();
+    let account = status["account_id"]
+        .as_str()
+        .or(status["accountId"].as_str())
+        .context("no account id")?
+        .to_owned();
     let name = status["displayName"].as_str().unwrap_or_default();
     let facts = json!({ "state": "connected", "account_id": account, "name": name });
     report.step("connect", &format!("connected {name} ({account})"), facts);
@@ -65,13 +86,24 @@ async fn upload(client: &Client, folder: &Path, bytes: u64, report: &Arc<Report>
     let file = path.clone();
     tokio::task::spawn_blocking(move || {
         let mut file = std::io::BufWriter::new(std::fs::File::create(file)?);
-        sample::write_padded(&sample::SampleSpec::default(), sample::Filler::Seeded(1), bytes, &mut file)
+        sample::write_padded(
+            &sample::SampleSpec::default(),
+            sample::Filler::Seeded(1),
+            bytes,
+            &mut file,
+        )
     })
     .await??;
     let shown = report.clone();
-    let media = client.upload(&path, move |done| shown.progress("upload to Patchbay", done, bytes)).await?;
+    let media = client
+        .upload(&path, move |done| shown.progress("upload to Patchbay", done, bytes))
+        .await?;
     std::fs::remove_file(&path)?;
-    ensure!(media["size_bytes"] == bytes, "the host counted {} bytes of {bytes}", media["size_bytes"]);
+    ensure!(
+        media["size_bytes"] == bytes,
+        "the host counted {} bytes of {bytes}",
+        media["size_bytes"]
+    );
     let text = format!(
         "uploaded a {} x {} video of {} ms, {bytes} bytes",
         media["width"], media["height"], media["duration_ms"]
@@ -88,7 +120,9 @@ async fn publish(
     media: Value,
     report: &Report,
 ) -> anyhow::Result<()> {
-    let live = client.get(&format!("/api/platforms/{provider}/accounts/{account}/publish-options")).await?;
+    let live = client
+        .get(&format!("/api/platforms/{provider}/accounts/{account}/publish-options"))
+        .await?;
     let wanted = json!({
         "account_id": account,
         "kind": "video",
@@ -96,13 +130,17 @@ async fn publish(
         "media": [media],
         "options": choose(&live),
     });
-    let post = client.post(&format!("/api/platforms/{provider}/posts"), &wanted).await?;
+    let post = client
+        .post(&format!("/api/platforms/{provider}/posts"), &wanted)
+        .await?;
     let id = post["id"].as_str().context("no post id")?.to_owned();
     let facts = json!({ "post": id, "label": label, "state": post["status"], "quotas": post["quotas"] });
     report.step("post", &format!("asked for a post {label} ({id})"), facts);
     let post = follow(client, provider, &id, label, report).await?;
     let remote = &post["remote_ids"];
-    let calls = client.get(&format!("/api/platforms/{provider}/posts/{id}/journal")).await?;
+    let calls = client
+        .get(&format!("/api/platforms/{provider}/posts/{id}/journal"))
+        .await?;
     let sent = calls["data"].as_array().map_or(0, Vec::len);
     ensure!(sent == 1, "{sent} irreversible calls were made for one post");
     let events = webhooks(client, &id).await?;
@@ -111,14 +149,27 @@ async fn publish(
         &format!("received {} about it", events.join(", ")),
         json!({ "post": id, "state": "received", "events": events }),
     );
-    let metrics = client.get(&format!("/api/platforms/{provider}/posts/{id}/metrics")).await?;
+    let metrics = client
+        .get(&format!("/api/platforms/{provider}/posts/{id}/metrics"))
+        .await?;
     let counts = &metrics["data"][0]["counts"];
-    report.step("metrics", &format!("its numbers: {counts}"), json!({ "post": id, "state": "read", "counts": counts }));
+    report.step(
+        "metrics",
+        &format!("its numbers: {counts}"),
+        json!({ "post": id, "state": "read", "counts": counts }),
+    );
     let facts = json!({
         "post": id, "label": label, "remote_ref": post["remote_ref"], "remote_ids": remote, "url": post["url"],
         "state": post["status"],
     });
-    report.step("post", &format!("post {label} is {} as {remote}", post["status"].as_str().unwrap_or_default()), facts);
+    report.step(
+        "post",
+        &format!(
+            "post {label} is {} as {remote}",
+            post["status"].as_str().unwrap_or_default()
+        ),
+        facts,
+    );
     Ok(())
 }
 
@@ -132,8 +183,12 @@ fn choose(live: &Value) -> Map<String, Value> {
             continue;
         }
         let name = option["name"].as_str().unwrap_or_default();
-        let allowed = of(&live["live"]["fields"]).into_iter().find(|field| field["name"] == name);
-        let allowed = allowed.map(|field| of(&field["allowed"])).filter(|values| !values.is_empty());
+        let allowed = of(&live["live"]["fields"])
+            .into_iter()
+            .find(|field| field["name"] == name);
+        let allowed = allowed
+            .map(|field| of(&field["allowed"]))
+            .filter(|values| !values.is_empty());
         let values = allowed.unwrap_or_else(|| of(&option["kind"]["values"]));
         let value = values.into_iter().next().unwrap_or(Value::Bool(false));
         chosen.insert(name.to_owned(), value);
@@ -146,14 +201,25 @@ async fn follow(client: &Client, provider: &str, id: &str, label: &str, report: 
     let mut seen = String::new();
     loop {
         let post = client.get(&format!("/api/platforms/{provider}/posts/{id}")).await?;
-        if let (Some(done), Some(total)) = (post["progress"]["done_bytes"].as_u64(), post["progress"]["total_bytes"].as_u64()) {
+        if let (Some(done), Some(total)) = (
+            post["progress"]["done_bytes"].as_u64(),
+            post["progress"]["total_bytes"].as_u64(),
+        ) {
             report.progress("upload to the platform", done, total);
         }
         let status = post["status"].as_str().unwrap_or_default().to_owned();
         let phase = post["phase"].as_str().unwrap_or_default();
-        let state = if phase.is_empty() { status.clone() } else { format!("{status}: {phase}") };
+        let state = if phase.is_empty() {
+            status.clone()
+        } else {
+            format!("{status}: {phase}")
+        };
         if state != seen && status != "published" {
-            report.step("post", &format!("{label}: {state}"), json!({ "post": id, "state": status, "phase": phase }));
+            report.step(
+                "post",
+                &format!("{label}: {state}"),
+                json!({ "post": id, "state": status, "phase": phase }),
+            );
             seen = state;
         }
         match status.as_str() {
@@ -188,7 +254,9 @@ async fn webhooks(client: &Client, post: &str) -> anyhow::Result<Vec<String>> {
 }
 
 async fn read_back(client: &Client, provider: &str, report: &Report) -> anyhow::Result<()> {
-    let posts = client.get(&format!("/api/platforms/{provider}/posts?status=published")).await?;
+    let posts = client
+        .get(&format!("/api/platforms/{provider}/posts?status=published"))
+        .await?;
     let count = posts["data"].as_array().map_or(0, Vec::len);
     ensure!(count >= 2, "{count} published posts are listed");
     let text = format!("GET /api/platforms/{provider}/posts lists {count} published posts");

@@ -65,7 +65,9 @@ impl MediaFolder {
     /// # Errors
     /// The body is too large, breaks off, or is no media file; or the disk failed.
     pub async fn receive(&self, id: MediaId, body: Body, cap: u64) -> Result<Received, Problem> {
-        let incoming = Incoming { path: self.dir.join("incoming").join(id.to_string()) };
+        let incoming = Incoming {
+            path: self.dir.join("incoming").join(id.to_string()),
+        };
         let mut file = File::create_new(&incoming.path).await.map_err(disk)?;
         let mut digest = Sha256::new();
         let mut size = 0_u64;
@@ -82,7 +84,11 @@ impl MediaFolder {
             file.write_all(&piece).await.map_err(disk)?;
         }
         if size == 0 {
-            return Err(Problem::invalid(vec![FieldIssue::new("", "empty", "The file is empty.")]));
+            return Err(Problem::invalid(vec![FieldIssue::new(
+                "",
+                "empty",
+                "The file is empty.",
+            )]));
         }
         file.sync_all().await.map_err(disk)?;
         drop(file);
@@ -96,22 +102,32 @@ impl MediaFolder {
                 Problem::invalid(vec![FieldIssue::new("", "format", message)])
             })?;
         tokio::fs::rename(&incoming.path, self.path(id)).await.map_err(disk)?;
-        Ok(Received { info, sha256: digest.finalize().into() })
+        Ok(Received {
+            info,
+            sha256: digest.finalize().into(),
+        })
     }
 }
 
 /// The problem of a file over the cap.
 #[must_use]
 pub fn too_large(cap: u64) -> Problem {
-    Problem::new(ProblemKind::TooLarge, format!("A media file has at most {cap} bytes here."))
+    Problem::new(
+        ProblemKind::TooLarge,
+        format!("A media file has at most {cap} bytes here."),
+    )
 }
 
 fn disk(error: io::Error) -> Problem {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Problem::new(ProblemKind::StorageFull, "The disk for media is full. Tell the operator.")
-        }
-        _ => Problem::new(ProblemKind::Internal, "The file could not be written. Tell the operator the request id."),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Problem::new(
+            ProblemKind::StorageFull,
+            "The disk for media is full. Tell the operator.",
+        ),
+        _ => Problem::new(
+            ProblemKind::Internal,
+            "The file could not be written. Tell the operator the request id.",
+        ),
     }
     .because(error)
 }

@@ -16,7 +16,9 @@ pub fn probe(path: &Path, size: u64) -> io::Result<Option<MediaInfo>> {
     let mut file = File::open(path)?;
     let mut head = Vec::with_capacity(64);
     (&mut file).take(64).read_to_end(&mut head)?;
-    let Some((kind, mime)) = sniff(&head) else { return Ok(None) };
+    let Some((kind, mime)) = sniff(&head) else {
+        return Ok(None);
+    };
     let mut info = MediaInfo {
         kind,
         mime: mime.to_owned(),
@@ -101,9 +103,16 @@ fn read_up_to(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
 /// Fills in what the movie says of its first video track. What cannot be read stays unknown.
 fn read_movie(file: &mut File, size: u64, info: &mut MediaInfo) -> io::Result<()> {
     file.seek(SeekFrom::Start(0))?;
-    let Ok(movie) = re_mp4::Mp4::read(BufReader::new(file), size) else { return Ok(()) };
+    let Ok(movie) = re_mp4::Mp4::read(BufReader::new(file), size) else {
+        return Ok(());
+    };
     let tracks = movie.tracks();
-    let Some(track) = tracks.values().find(|track| track.kind == Some(re_mp4::TrackKind::Video)) else { return Ok(()) };
+    let Some(track) = tracks
+        .values()
+        .find(|track| track.kind == Some(re_mp4::TrackKind::Video))
+    else {
+        return Ok(());
+    };
     info.width = Some(u32::from(track.width)).filter(|width| *width > 0);
     info.height = Some(u32::from(track.height)).filter(|height| *height > 0);
     info.codec = track

@@ -83,5 +83,5 @@ where
             .with_writer(LastLook::text(writer))
             .boxed()
     };
-    Ok(Registry::default().with(layer.with_filter(filter)))
+    Ok(Registry::default().with(filter).with(layer))
 }

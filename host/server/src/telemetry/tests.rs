@@ -57,6 +57,25 @@ fn logged((format, terminal): (LogFormat, bool), filter: &str, act: impl FnOnce(
     captured.text()
 }
 
+/// Libraries that log by the crate `log` ask so on the caller's thread, a database driver before each statement.
+#[test]
+fn a_question_whether_something_would_be_logged_takes_no_event_with_it() {
+    let mut asked = None;
+    logged(FORMS[0], "trace", || asked = tracing::debug_span!("asked").metadata());
+    let asked = asked.unwrap();
+    let text = logged(FORMS[0], "info", || {
+        for number in 0..3 {
+            assert!(!tracing::dispatcher::get_default(|current| current.enabled(asked)));
+            info!(number, "Said");
+            assert!(!tracing::dispatcher::get_default(|current| current.enabled(asked)));
+            let span = info_span!("request", number);
+            span.in_scope(|| warn!("Said inside"));
+        }
+    });
+    assert_eq!(text.lines().count(), 6, "{text}");
+    assert_eq!(text.matches("\"name\":\"request\"").count(), 3, "{text}");
+}
+
 #[test]
 fn one_event_is_one_line_whatever_it_holds() {
     let evil = "a\r\nINFO forged\u{1b}[31m\u{7}\u{7f}\u{9b}2J\u{85}\u{2028}\u{202e}\0\tend";

@@ -44,7 +44,8 @@ pub struct SqliteStore {
     readers: SqlitePool,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
-    _lock: File,
+    /// `None` beside a running host.
+    _lock: Option<File>,
 }
 
 impl SqliteStore {
@@ -54,7 +55,11 @@ impl SqliteStore {
     /// Another process has it open; it cannot be opened; it lacks migrations and must not be migrated.
     pub async fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
         let path = file::create(path.as_ref())?;
-        let lock = file::lock(&path)?;
+        let lock = match file::lock(&path) {
+            Ok(lock) => Some(lock),
+            Err(OpenError::InUse(_)) if options.beside_a_host => None,
+            Err(error) => return Err(error),
+        };
         let connect = connect_options(&path);
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
@@ -67,7 +72,8 @@ impl SqliteStore {
             .await
             .map_err(OpenError::Connect)?;
         let mut connection = writer.acquire().await.map_err(OpenError::Connect)?;
-        if options.migrate {
+        // A running host has migrated it, and would be surprised by more.
+        if options.migrate && lock.is_some() {
             // Not `run`: its future cannot be sent to another thread.
             MIGRATOR
                 .run_direct(None, &mut *connection, false)

@@ -1,0 +1,193 @@
+//! The host process under measurement, and a client of it.
+
+use std::{
+    net::TcpListener,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+use patchbay_simkit::outbound;
+use patchbay_simulator_tiktok::Running;
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+use tokio_util::io::ReaderStream;
+
+use crate::binary;
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A running host that takes everybody on this machine for its default tenant.
+pub struct Host {
+    child: Child,
+    http: reqwest::Client,
+    url: String,
+}
+
+/// A port that nobody listens on, and where the browser comes back to.
+pub fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+impl Host {
+    /// Starts one that reaches TikTok at the simulator.
+    pub async fn start(port: u16, dir: &Path, tiktok: &Running, client: (&str, &str)) -> anyhow::Result<Self> {
+        let hosts: Vec<_> = tiktok
+            .hosts()
+            .iter()
+            .map(|(host, address)| format!("{host}={address}"))
+            .collect();
+        let mut child = Command::new(binary::patchbay())
+            .arg("serve")
+            .current_dir(dir)
+            .env_clear()
+            .env("PATCHBAY__SERVER__LISTEN", format!("127.0.0.1:{port}"))
+            .env("PATCHBAY__SERVER__FIRST_PARTY", "open")
+            .env("PATCHBAY__STORAGE__DIR", dir.join("data"))
+            .env("DATABASE_URL", format!("sqlite:{}", dir.join("patchbay.db").display()))
+            .env("PATCHBAY__LOG__FILTER", "error")
+            .env("TIKTOK_CLIENT_KEY", client.0)
+            .env("TIKTOK_CLIENT_SECRET", client.1)
+            .env("PATCHBAY__PROVIDERS__TIKTOK__ENVIRONMENT", "simulator")
+            .env("PATCHBAY__PROVIDERS__TIKTOK__SIMULATOR_HOSTS", hosts.join(","))
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting patchbay")?;
+        let http = outbound::client(PATIENCE)?;
+        let url = format!("http://127.0.0.1:{port}");
+        let started = Instant::now();
+        while !http
+            .get(format!("{url}/readyz"))
+            .send()
+            .await
+            .is_ok_and(|answer| answer.status().is_success())
+        {
+            if let Some(status) = child.try_wait()? {
+                bail!("the host ended with {status}");
+            }
+            ensure!(started.elapsed() < PATIENCE, "the host does not become ready");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(Self { child, http, url })
+    }
+
+    /// Bytes of resident memory: now (`VmRSS`), or at most so far (`VmHWM`).
+    pub fn memory(&self, field: &str) -> anyhow::Result<u64> {
+        let pid = self.child.id().context("the host has ended")?;
+        let status =
+            std::fs::read_to_string(format!("/proc/{pid}/status")).context("reading /proc: this needs Linux")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let kib: u64 = line
+            .and_then(|line| line.split_whitespace().next()?.parse().ok())
+            .context("no such field")?;
+        Ok(kib * 1024)
+    }
+
+    /// Connects the account of this name. Gives its id.
+    pub async fn connect(&self, username: &str) -> anyhow::Result<String> {
+        let started = self
+            .http
+            .get(format!("{}/api/platforms/tiktok/authorize", self.url))
+            .send()
+            .await?;
+        let (page, cookie) = (header(&started, "location")?, header(&started, "set-cookie")?);
+        let url = reqwest::Url::parse(&page)?;
+        let mut form: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        let scopes = form
+            .iter()
+            .find(|(name, _)| name == "scope")
+            .map(|(_, value)| value.clone())
+            .unwrap_or_default();
+        form.extend(scopes.split(',').map(|scope| ("granted".to_owned(), scope.to_owned())));
+        form.push(("account".to_owned(), username.to_owned()));
+        form.push(("decision".to_owned(), "allow".to_owned()));
+        let decided = self
+            .http
+            .post(url.join("/v2/auth/authorize/")?)
+            .form(&form)
+            .send()
+            .await?;
+        let callback = self
+            .http
+            .get(header(&decided, "location")?)
+            .header("cookie", cookie)
+            .send()
+            .await?;
+        ensure!(
+            header(&callback, "location")?.contains("success="),
+            "the account was not connected"
+        );
+        let status = self.get("/api/platforms/tiktok/status").await?;
+        Ok(status["accountId"].as_str().context("no account id")?.to_owned())
+    }
+
+    /// Uploads a file to the host. Gives what the host says of it.
+    pub async fn upload(&self, file: &Path) -> anyhow::Result<Value> {
+        let file = tokio::fs::File::open(file).await?;
+        let length = file.metadata().await?.len();
+        let request = self
+            .http
+            .post(format!("{}/api/media", self.url))
+            .header("content-type", "video/mp4")
+            .header("content-length", length)
+            .body(reqwest::Body::wrap_stream(ReaderStream::with_capacity(
+                file,
+                256 * 1024,
+            )));
+        answer(request.send().await?).await
+    }
+
+    /// Publishes a stored file, and waits until it is published.
+    pub async fn publish(&self, account: &str, title: &str, media: &str) -> anyhow::Result<Value> {
+        let wanted = json!({
+            "account_id": account,
+            "kind": "video",
+            "title": title,
+            "media": [{ "id": media }],
+            "options": { "privacy_level": "PUBLIC_TO_EVERYONE" },
+        });
+        let request = self
+            .http
+            .post(format!("{}/api/platforms/tiktok/posts", self.url))
+            .json(&wanted);
+        let post = answer(request.send().await?).await?;
+        let id = post["id"].as_str().context("no post id")?;
+        let started = Instant::now();
+        loop {
+            let post = self.get(&format!("/api/platforms/tiktok/posts/{id}")).await?;
+            match post["status"].as_str() {
+                Some("published") => return Ok(post),
+                Some("failed" | "unconfirmed" | "cancelled") => bail!("the post has ended otherwise: {post}"),
+                _ => ensure!(
+                    started.elapsed() < PATIENCE,
+                    "the post is not published in time: {post}"
+                ),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        answer(self.http.get(format!("{}{path}", self.url)).send().await?).await
+    }
+}
+
+fn header(answer: &reqwest::Response, name: &str) -> anyhow::Result<String> {
+    let value = answer
+        .headers()
+        .get(name)
+        .with_context(|| format!("{} without {name}", answer.status()))?;
+    Ok(value.to_str()?.to_owned())
+}
+
+async fn answer(response: reqwest::Response) -> anyhow::Result<Value> {
+    let status = response.status();
+    let text = response.text().await?;
+    ensure!(status.is_success(), "{status}: {text}");
+    Ok(serde_json::from_str(&text)?)
+}

@@ -1,0 +1,26 @@
+//! Whole hosts against a simulated TikTok: every test goes through the REST API, or another door that is open to
+//! callers, platforms or operators, and counts at the platform what really happened.
+//!
+//! PostgreSQL is the server at `PATCHBAY_TEST_POSTGRES`, where the tests may make and drop databases. `UPDATE=1`
+//! writes the generated documents anew.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a helper of a test fails the test as the test itself would"
+)]
+
+mod bad_input;
+mod compatible;
+mod contract;
+mod harness;
+mod health;
+mod oauth;
+mod platform_errors;
+mod post_rules;
+mod posts;
+mod story;
+mod tenancy;
+mod tokens;
+mod webhook_effects;
+mod webhooks;

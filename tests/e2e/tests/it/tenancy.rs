@@ -1,0 +1,231 @@
+//! T16: another tenant's things look exactly like things that do not exist, on every operation that takes an id.
+
+use std::collections::BTreeSet;
+
+use patchbay_core::{AccountId, MediaId, PostId};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::harness::{Api, POSTS, Reply, World, draft_pull, pull_post, send, video_post};
+
+/// One operation, with an id in the place of the brace.
+struct Case {
+    method: &'static str,
+    /// As in the OpenAPI document; `None` for ids in bodies and queries.
+    documented: Option<&'static str>,
+    path: String,
+    body: Option<Value>,
+}
+
+#[tokio::test]
+async fn t16_a_foreign_id_is_as_unknown_as_one_that_never_was() {
+    let world = World::new().await;
+    let account = world.connect().await;
+    let media = world.video().await;
+    let post = world.post(&pull_post(&account)).await;
+    let publish_id = world.published(&post).await["remote_ref"].as_str().unwrap().to_owned();
+    let other = world.tenant("other").await;
+    let before = (world.sim.journal().calls().len(), snapshot(&world).await);
+
+    let env = &world.app().env;
+    let never = Ids {
+        account: AccountId::from_uuid(env.ids.next()).to_string(),
+        media: MediaId::from_uuid(env.ids.next()).to_string(),
+        post: PostId::from_uuid(env.ids.next()).to_string(),
+        publish_id: "v_pub_url~v2.7400000000000000000".to_owned(),
+    };
+    let foreign = Ids {
+        account,
+        media,
+        post,
+        publish_id,
+    };
+    let (foreign_cases, unknown_cases) = (cases(&foreign), cases(&never));
+    let mut covered = BTreeSet::new();
+    for (foreign, unknown) in foreign_cases.iter().zip(&unknown_cases) {
+        let (seen, expected) = (call(&other, foreign).await, call(&other, unknown).await);
+        assert_eq!(
+            anonymous(&seen),
+            anonymous(&expected),
+            "{} {}",
+            foreign.method,
+            foreign.path
+        );
+        if let Some(path) = foreign.documented {
+            assert_eq!(seen.status, 404, "{} {}", foreign.method, foreign.path);
+            covered.insert((foreign.method, path));
+        }
+    }
+    // Whoever adds an operation with an id adds it here too.
+    let document = serde_json::to_value(patchbay_server::api::openapi()).unwrap();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        if !path.contains("{id}") && !path.contains("{publish_id}") {
+            continue;
+        }
+        for method in methods.as_object().unwrap().keys() {
+            assert!(
+                covered.iter().any(|(m, p)| m.eq_ignore_ascii_case(method) && p == path),
+                "{method} {path} is not looked at here"
+            );
+        }
+    }
+    let after = (world.sim.journal().calls().len(), snapshot(&world).await);
+    assert_eq!(before, after, "no call, no write");
+}
+
+struct Ids {
+    account: String,
+    media: String,
+    post: String,
+    publish_id: String,
+}
+
+fn cases(ids: &Ids) -> Vec<Case> {
+    const ACCOUNT: &str = "/api/platforms/{provider}/accounts/{id}";
+    const POST: &str = "/api/platforms/{provider}/posts/{id}";
+    let of = |method, documented: &'static str, path: String| Case {
+        method,
+        documented: Some(documented),
+        path,
+        body: None,
+    };
+    let sent = |path: &str, body: Value| Case {
+        method: "POST",
+        documented: None,
+        path: path.to_owned(),
+        body: Some(body),
+    };
+    let Ids {
+        account,
+        media,
+        post,
+        publish_id,
+    } = ids;
+    let accounts = format!("/api/platforms/tiktok/accounts/{account}");
+    let posts = format!("{POSTS}/{post}");
+    vec![
+        of("GET", ACCOUNT, accounts.clone()),
+        of(
+            "GET",
+            "/api/platforms/{provider}/accounts/{id}/publish-options",
+            format!("{accounts}/publish-options"),
+        ),
+        of("GET", POST, posts.clone()),
+        of("DELETE", POST, posts.clone()),
+        of(
+            "GET",
+            "/api/platforms/{provider}/posts/{id}/metrics",
+            format!("{posts}/metrics"),
+        ),
+        of(
+            "GET",
+            "/api/platforms/{provider}/posts/{id}/journal",
+            format!("{posts}/journal"),
+        ),
+        of("GET", "/api/media/{id}", format!("/api/media/{media}")),
+        of(
+            "GET",
+            "/api/{provider}/status/{publish_id}",
+            format!("/api/tiktok/status/{publish_id}"),
+        ),
+        of(
+            "GET",
+            "/api/{provider}/status/{publish_id}",
+            format!("/api/tiktok/status/{post}"),
+        ),
+        sent(POSTS, video_post(account, media)),
+        sent(POSTS, draft_pull(account)),
+        sent("/api/platforms/tiktok/disconnect", json!({ "account_id": account })),
+        sent(
+            "/api/tiktok/upload",
+            json!({ "source": "FILE_UPLOAD", "mediaId": media }),
+        ),
+        Case {
+            method: "GET",
+            documented: None,
+            path: format!("/api/events?post_id={post}"),
+            body: None,
+        },
+        Case {
+            method: "GET",
+            documented: None,
+            path: format!("/api/events?account_id={account}"),
+            body: None,
+        },
+        Case {
+            method: "GET",
+            documented: None,
+            path: format!("{POSTS}?account_id={account}"),
+            body: None,
+        },
+    ]
+}
+
+async fn call(api: &Api, case: &Case) -> Reply {
+    let request = api.request(Method::from_bytes(case.method.as_bytes()).unwrap(), &case.path);
+    send(match &case.body {
+        Some(body) => request.json(body),
+        None => request,
+    })
+    .await
+}
+
+/// Status and body, without what differs between any two requests.
+fn anonymous(reply: &Reply) -> (u16, Value) {
+    let mut body = reply.json();
+    if let Some(fields) = body.as_object_mut() {
+        fields.remove("request_id");
+    }
+    (reply.status, body)
+}
+
+async fn snapshot(world: &World) -> Vec<i64> {
+    let mut counts = Vec::new();
+    for query in [
+        "SELECT count(*) FROM posts",
+        "SELECT count(*) FROM events",
+        "SELECT count(*) FROM jobs",
+        "SELECT count(*) FROM accounts WHERE status = 'active'",
+        "SELECT count(*) FROM media",
+        "SELECT count(*) FROM slots",
+    ] {
+        counts.push(world.number(query).await);
+    }
+    counts
+}
+
+#[tokio::test]
+async fn lists_show_only_their_tenants_things() {
+    let world = World::new().await;
+    let account = world.connect().await;
+    let post = world.post(&pull_post(&account)).await;
+    world.published(&post).await;
+    let other = world.tenant("other").await;
+    for path in ["/api/platforms/tiktok/accounts", POSTS, "/api/events"] {
+        assert_eq!(other.get(path).await.ok()["data"], json!([]), "{path}");
+        assert_ne!(world.api.get(path).await.ok()["data"], json!([]), "{path}");
+    }
+    assert_eq!(other.get("/api/platforms/tiktok/status").await.ok()["connected"], false);
+    other
+        .poke("/api/platforms/tiktok/disconnect")
+        .await
+        .problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn t74_a_revoked_key_is_dead() {
+    let world = World::new().await;
+    let other = world.tenant("other").await;
+    other.get("/api/platforms").await.ok();
+    let public_id = other.key.as_ref().unwrap()["pb_live_".len()..]
+        .split('_')
+        .next()
+        .unwrap()
+        .to_owned();
+    let store = &world.app().store;
+    let key = store.api_key(&public_id).await.unwrap().unwrap();
+    assert!(store.revoke_api_key(key.tenant, key.id).await.unwrap());
+    // Other hosts believe a key for at most five seconds; this one is told.
+    world.serving.host.gate.forget(&public_id);
+    other.get("/api/platforms").await.problem(401, "unauthorized");
+}

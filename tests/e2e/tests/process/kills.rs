@@ -1,0 +1,96 @@
+//! Kills at any time (R04): whenever a host dies, every post is published once, or its end is told with a reason.
+
+use std::time::Duration;
+
+use patchbay_simulator_tiktok::simkit::Random;
+
+use crate::support::{
+    Api, World, until,
+    world::{CHUNK, file_post, pull_post, video_bytes},
+};
+
+const KILLS: u64 = 20;
+const POSTS: usize = 10;
+
+#[tokio::test]
+async fn r04_twenty_kills_at_random_times_double_no_post() {
+    let seed = match std::env::var("PATCHBAY_TEST_SEED") {
+        Ok(text) => text.parse().expect("PATCHBAY_TEST_SEED is a number"),
+        Err(_) => Random::from_entropy().between(0, 1 << 32),
+    };
+    // Shown if the test fails.
+    println!("PATCHBAY_TEST_SEED={seed}");
+    let random = Random::seeded(seed);
+    let world = World::on_sqlite().await;
+    let (mut host, api) = world.start().await;
+    let mut accounts = Vec::new();
+    for user in ["ada_public", "quinn_quiet", "more_1", "more_2", "more_3"] {
+        accounts.push(world.connect(&api, user).await.id);
+    }
+    let media = api.upload(video_bytes(3 * CHUNK, seed)).await;
+    let mut posts: Vec<(String, String)> = Vec::new();
+    for round in 0..KILLS {
+        if round % 2 == 0 {
+            let title = format!("post {}", posts.len());
+            let account = &accounts[posts.len() % accounts.len()];
+            let wanted = if posts.len() % 3 == 2 {
+                pull_post(account, &title)
+            } else {
+                file_post(account, &title, &media)
+            };
+            posts.push((api.publish(&wanted).await, title));
+        }
+        tokio::time::sleep(Duration::from_millis(random.between(10, 900))).await;
+        host.kill().await;
+        host = world.program.serve().await;
+    }
+    assert_eq!(posts.len(), POSTS);
+    let mut ends = Vec::new();
+    for (id, title) in &posts {
+        ends.push(ended(&world, &api, id, title).await);
+    }
+    println!(
+        "{ends:?}, {} inits, {} chunks",
+        world.calls("video_init"),
+        world.calls("upload")
+    );
+    let published = ends.iter().filter(|end| *end == "published").count();
+    assert!(
+        published >= POSTS / 2,
+        "too few posts were published to mean anything: {ends:?}"
+    );
+}
+
+/// Waits for the end of a post, and holds it against what the platform knows.
+async fn ended(world: &World, api: &Api, id: &str, title: &str) -> String {
+    let post = until(&format!("{title} has an end"), async || {
+        let post = api.post_state(id).await;
+        matches!(post["status"].as_str(), Some("published" | "failed" | "unconfirmed")).then_some(post)
+    })
+    .await;
+    let status = post["status"].as_str().unwrap().to_owned();
+    let (begun, visible) = (world.posts_titled(title).len(), world.published(title));
+    match &*status {
+        "published" => assert_eq!(visible, 1, "{title}: {post}"),
+        "unconfirmed" => {
+            assert!(
+                visible <= 1 && begun <= 1,
+                "{title} was sent {begun} times and is there {visible} times"
+            );
+            let journal = api.journal(id).await;
+            assert!(
+                journal.iter().any(|call| call["answered_at"].is_null()),
+                "{title}: {journal:?}"
+            );
+        }
+        _ => {
+            assert_eq!(visible, 0, "{title} is there, and yet: {post}");
+            let reason = &post["failure"];
+            assert!(
+                reason["code"].is_string() && reason["advice"].is_string(),
+                "{title} failed without a reason: {post}"
+            );
+        }
+    }
+    status
+}

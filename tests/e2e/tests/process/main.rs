@@ -1,0 +1,12 @@
+//! Real host processes: started, killed, stopped and started again, against a simulated platform in this process.
+//!
+//! What happened is read from the simulator's oracle, from what went over the wire, and from the database, never from
+//! the host's own word alone.
+
+mod canary;
+mod cli;
+mod commits;
+mod keys_at_start;
+mod kills;
+mod replicas;
+mod support;

@@ -138,7 +138,6 @@ fn name_by_resource(operation: &mut utoipa::openapi::path::Operation) {
 }
 
 /// Everything that the main listener serves.
-#[must_use]
 pub fn router(host: Host) -> Router {
     let (router, _) = routes().split_for_parts();
     let document = openapi().to_json().unwrap_or_default();

@@ -3,7 +3,10 @@
 mod keys;
 mod simulate;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -76,7 +79,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("patchbay: {error:#}");
-            let configuration = error.chain().any(|cause| cause.is::<Unstartable>());
+            let configuration = error.downcast_ref::<Unstartable>().is_some();
             ExitCode::from(if configuration { EXIT_CONFIG } else { 1 })
         }
     }
@@ -91,11 +94,11 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Demo(options) => demo::run(options).await,
         Command::Simulate(options) => simulate::run(options).await,
-        Command::Serve => serve_command(load(cli.config)?).await,
-        Command::Migrate { check } => migrate(&load(cli.config)?, check).await,
-        Command::Keys(command) => keys::run(command, load(cli.config)?).await,
+        Command::Serve => serve_command(load(cli.config.as_deref())?).await,
+        Command::Migrate { check } => migrate(&load(cli.config.as_deref())?, check).await,
+        Command::Keys(command) => keys::run(command, load(cli.config.as_deref())?).await,
         Command::Config(ConfigCommand::Check) => {
-            let config = load(cli.config)?;
+            let config = load(cli.config.as_deref())?;
             host::check_providers(&config)?;
             println!("{}", config.effective());
             Ok(ExitCode::SUCCESS)
@@ -111,7 +114,7 @@ pub fn openapi_text() -> anyhow::Result<String> {
     api::openapi().to_pretty_json().context("writing the OpenAPI document")
 }
 
-fn load(file: Option<PathBuf>) -> anyhow::Result<Config> {
+fn load(file: Option<&Path>) -> anyhow::Result<Config> {
     // A variable that is no text is nobody's setting, but must not end the program either.
     let environment = std::env::vars_os().map(|(name, value)| {
         (
@@ -119,8 +122,7 @@ fn load(file: Option<PathBuf>) -> anyhow::Result<Config> {
             value.to_string_lossy().into_owned(),
         )
     });
-    Config::load(file.as_deref(), environment, &providers::ids())
-        .map_err(|problems| Unstartable(problems.to_string()).into())
+    Config::load(file, environment, &providers::ids()).map_err(|problems| Unstartable(problems.to_string()).into())
 }
 
 async fn serve_command(config: Config) -> anyhow::Result<ExitCode> {

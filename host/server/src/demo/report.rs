@@ -84,11 +84,7 @@ impl Report {
 
     /// Bytes of a transfer. Printed at each tenth.
     pub fn progress(&self, label: &str, done: u64, total: u64) {
-        let tenth = if total == 0 {
-            10
-        } else {
-            done.saturating_mul(10) / total
-        };
+        let tenth = done.saturating_mul(10).checked_div(total).unwrap_or(10);
         let mut bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if bar.label == label && bar.tenth == tenth {
             return;

@@ -226,7 +226,7 @@ async fn a_simulator_of_its_own_prints_a_configuration_that_works() {
         .get(&format!("/api/platforms/tiktok/accounts/{account}/publish-options"))
         .await
         .ok();
-    assert_eq!(options["simulated"].as_bool().unwrap_or(true), true);
+    assert_eq!(options["live"]["can_post"]["state"], "yes");
     let refused = api.try_post("k", &pull_post(&account, "foreign")).await.unwrap();
     assert_eq!(
         refused.status.as_u16(),

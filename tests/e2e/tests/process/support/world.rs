@@ -260,7 +260,7 @@ pub async fn call_back(api: &Api, begun: &Connected) -> Answer {
 
 /// A public video post of an uploaded file.
 pub fn file_post(account: &str, title: &str, media: &str) -> Value {
-    video(account, title, json!({ "id": media }))
+    video(account, title, &json!({ "id": media }))
 }
 
 /// A public video post that TikTok fetches itself.
@@ -268,11 +268,11 @@ pub fn pull_post(account: &str, title: &str) -> Value {
     video(
         account,
         title,
-        json!({ "url": format!("https://{MEDIA_HOST}/sample.mp4") }),
+        &json!({ "url": format!("https://{MEDIA_HOST}/sample.mp4") }),
     )
 }
 
-fn video(account: &str, title: &str, media: Value) -> Value {
+fn video(account: &str, title: &str, media: &Value) -> Value {
     json!({
         "account_id": account,
         "kind": "video",

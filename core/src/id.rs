@@ -106,7 +106,7 @@ impl TenantId {
     pub const DEFAULT: Self = Self(Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0001));
 }
 
-/// Name of a provider in URLs, configuration and the store: `tiktok`. One to 32 of `a-z`, `0-9` and `-`, starting
+/// Name of a provider in URLs, configuration and the store. One to 32 of `a-z`, `0-9` and `-`, starting
 /// with a letter.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]

@@ -1,6 +1,6 @@
 //! The transport that a provider gets for one call. Everything that must hold for *every* request to a platform is
-//! here, in this order: op row, host, scope, rate slot, secrets, *about to*, send, receipt, secret fields of the
-//! answer. A provider, native or guest, has no other way out.
+//! here, in this order: op row, scope, *about to*, rate slot, host, secrets, send, receipt, secret fields of the answer.
+//! Whatever stops a call before it is sent takes the mark back. A provider, native or guest, has no other way out.
 
 use std::{
     collections::HashMap,

@@ -16,7 +16,6 @@ use crate::host::Host;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Platform {
     /// Name in paths.
-    #[schema(example = "tiktok")]
     pub id: String,
     /// Name for people.
     pub display_name: String,

@@ -11,7 +11,7 @@ use crate::{providers::BUILT_IN, serve};
 /// What to simulate.
 #[derive(Args)]
 pub struct Options {
-    /// Provider, such as `tiktok`.
+    /// Provider, by its id.
     provider: String,
     /// Public id of the app.
     #[arg(long, default_value = "simulated-client-key")]

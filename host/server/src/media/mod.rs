@@ -5,6 +5,7 @@ mod probe;
 use std::{
     io::{self, SeekFrom},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -24,6 +25,8 @@ use tokio_util::io::ReaderStream;
 
 /// Read and write in pieces of this size: large enough for the disk, small enough for flat memory.
 const PIECE: usize = 256 * 1024;
+/// No upload takes longer: the listener's least rate moves 4 GiB in three days.
+const STALE: Duration = Duration::from_hours(96);
 
 /// A folder of media files.
 #[derive(Clone, Debug)]
@@ -48,10 +51,14 @@ impl MediaFolder {
         let this = Self { dir: dir.to_owned() };
         std::fs::create_dir_all(dir)?;
         let incoming = dir.join("incoming");
-        if incoming.exists() {
-            std::fs::remove_dir_all(&incoming)?;
+        std::fs::create_dir_all(&incoming)?;
+        for left in std::fs::read_dir(incoming)? {
+            let left = left?;
+            // A younger one may be an upload that another host on this folder is receiving.
+            if left.metadata()?.modified()?.elapsed().is_ok_and(|age| age > STALE) {
+                std::fs::remove_file(left.path())?;
+            }
         }
-        std::fs::create_dir(incoming)?;
         Ok(this)
     }
 

@@ -26,8 +26,7 @@ pub struct SampleSpec {
 }
 
 impl Default for SampleSpec {
-    /// The smallest upright picture and an ordinary frame rate that TikTok takes (360 px a side, 23 to 60 fps;
-    /// `reference/tiktok.md`, media limits).
+    /// The smallest upright picture and an ordinary frame rate that video platforms take (360 px a side, 23 to 60 fps).
     fn default() -> Self {
         Self {
             width: 360,

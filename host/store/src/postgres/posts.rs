@@ -255,7 +255,7 @@ impl Posts for PostgresStore {
             let row = sqlx::query(concat!(
                 "UPDATE posts
              SET status = $4, step = step + 1, checkpoint = $5, captured = $6, remote_ref = $7, publication = $8,
-                 failure = $9, tries = $10, updated_at = $11, finished_at = $12
+                 failure = $9, tries = $10, updated_at = $11, finished_at = $12, cancel_requested = $14
              WHERE tenant_id = $1 AND id = $2 AND step = $3 AND status = ANY($13)
              RETURNING ",
                 post_columns!()
@@ -273,6 +273,7 @@ impl Posts for PostgresStore {
             .bind(now)
             .bind(after.finished_at)
             .bind(values::sources(after.status))
+            .bind(after.cancel_requested)
             .fetch_optional(&mut *tx)
             .await
             .map_err(db)?

@@ -251,7 +251,7 @@ impl Posts for SqliteStore {
         let row = sqlx::query(concat!(
             "UPDATE posts
              SET status = $4, step = step + 1, checkpoint = $5, captured = $6, remote_ref = $7, publication = $8,
-                 failure = $9, tries = $10, updated_at = $11, finished_at = $12
+                 failure = $9, tries = $10, updated_at = $11, finished_at = $12, cancel_requested = $14
              WHERE tenant_id = $1 AND id = $2 AND step = $3 AND status IN (SELECT value FROM json_each($13))
              RETURNING ",
             post_columns!()
@@ -269,6 +269,7 @@ impl Posts for SqliteStore {
         .bind(micros(now))
         .bind(maybe_micros(after.finished_at))
         .bind(list(values::sources(after.status)))
+        .bind(after.cancel_requested)
         .fetch_optional(&mut *tx)
         .await
         .map_err(db)?

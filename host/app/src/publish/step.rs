@@ -82,7 +82,7 @@ pub(crate) async fn run(app: &Arc<App>, job: &Job) -> Result<(), StoreError> {
 /// What became of the wish to stop a post.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wish {
-    /// There is none, or it could not be asked for yet.
+    /// There is none, or it cannot be granted yet.
     Open,
     /// The platform has answered it.
     Answered,
@@ -296,10 +296,12 @@ impl Call<'_> {
             .await
         {
             Ok(Cancelled::Stopped) => true,
-            Ok(Cancelled::Requested | Cancelled::TooLate) => {
+            Ok(Cancelled::Requested) => {
                 *wish = Wish::Answered;
                 false
             }
+            // For now: if it turns out that the last byte never arrived, the next step can stop it.
+            Ok(Cancelled::TooLate) => false,
             Err(error) => {
                 warn!(post.id = %self.post.id, code = %error.code, "A post could not be stopped");
                 // After a passing fault the next step asks again.

@@ -190,13 +190,7 @@ async fn a_pull_is_cancelled_at_the_platform() {
     );
     let post = world.settled(&id).await;
     assert_eq!(post["status"], "cancelled", "{post}");
-    assert_eq!(
-        world
-            .sim
-            .journal()
-            .count(|call| call.op == "cancel" && call.code.as_deref() == Some("ok")),
-        1
-    );
+    assert_eq!(world.calls("cancel"), 1, "the platform is asked once");
     let effects = world.sim.oracle().effects(ADA);
     assert_eq!((effects.posted, effects.failed), (0, 1));
 }

@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
@@ -41,6 +42,8 @@ struct Rules {
     stall_after: Option<u64>,
     /// Answers are held once this many bytes of requests have passed.
     hold_answers_after: Option<u64>,
+    /// Answers are under way for this long.
+    answers_take: Duration,
 }
 
 impl Tap {
@@ -107,6 +110,11 @@ impl Tap {
     pub fn hold_answers_after(&self, more: u64) {
         let at = self.sent() + more;
         self.line.rules.send_modify(|rules| rules.hold_answers_after = Some(at));
+    }
+
+    /// Lets answers take their time: that between an effect and the host's knowing of it.
+    pub fn answers_take(&self, time: Duration) {
+        self.line.rules.send_modify(|rules| rules.answers_take = time);
     }
 
     /// Whether requests stand still.
@@ -183,6 +191,8 @@ async fn answers(line: &Line, mut from: impl AsyncRead + Unpin, mut to: impl Asy
     let mut piece = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut piece).await {
         line.hear(&piece[..length]);
+        let delay = line.rules.borrow().answers_take;
+        tokio::time::sleep(delay).await;
         let mut rules = line.rules.subscribe();
         let free = |rules: &Rules| {
             rules

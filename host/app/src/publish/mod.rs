@@ -5,7 +5,7 @@ mod step;
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use patchbay_core::{
     AccountId, CanPost, Ctx, ErrorKind, EventId, FieldIssue, JobId, MediaId, MediaInfo, MediaKind, MediaOrigin, Post,
     PostId, PostKind, PostMedia, PostMetrics, PostMode, ProviderError, ProviderId, PublishOptions, Publisher, TenantId,
@@ -29,6 +29,8 @@ use crate::{
 
 /// How old a preflight answer may be when a post is checked against it.
 const PREFLIGHT_TTL: Duration = Duration::from_mins(1);
+/// How long the files of a post are kept after its time: longer than it waits for a reconnect.
+const KEEP_MEDIA: TimeDelta = TimeDelta::days(8);
 /// Longest media URL.
 const MAX_URL: usize = 2048;
 
@@ -116,6 +118,12 @@ pub async fn submit(
     }
     preflight(app, &account, &post).await?;
 
+    // A post may wait for its time, and then for its account: its files wait with it.
+    let begins = scheduled_at.unwrap_or_else(|| app.env.now());
+    let until = begins.checked_add_signed(KEEP_MEDIA).unwrap_or(begins);
+    for media in content.media.iter().filter(|media| media.origin == MediaOrigin::Stored) {
+        app.store.keep_media(tenant, media.id, until).await?;
+    }
     let new = NewPost {
         id,
         tenant,

@@ -2,7 +2,7 @@
 //! database is the [`store::Store`] trait, the wire is the [`wire::Wire`] trait, media bytes are
 //! [`files::MediaFiles`], time and chance are [`env::Env`].
 //!
-//! Follow a post: [`publish::submit`] stores it, [`work::run_one`] claims its step, the provider's `advance` calls
+//! Follow a post: [`publish::submit`] stores it, [`work::run_due`] claims its step, the provider's `advance` calls
 //! out through [`outbound::Outbound`], and `record_step` of the store writes what it made of it.
 
 pub mod connect;
@@ -40,6 +40,7 @@ use tokio::sync::{Notify, futures::Notified};
 use crate::{
     env::Env,
     files::MediaFiles,
+    ingest::commit::GroupCommit,
     journal::TokenJournal,
     problem::{Problem, ProblemKind},
     registry::{Registered, Registry},
@@ -64,6 +65,8 @@ pub struct App {
     pub journal: TokenJournal,
     /// Providers.
     pub registry: Registry,
+    commits: Arc<GroupCommit>,
+    turns: work::Turns,
     process: String,
     woken: Notify,
     refreshing: Arc<Refreshing>,
@@ -122,6 +125,7 @@ impl App {
             registry,
         } = parts;
         let process = format!("{}-{}", std::process::id(), env.ids.next().simple());
+        let commits = GroupCommit::new(store.clone());
         Arc::new(Self {
             env,
             store,
@@ -130,6 +134,8 @@ impl App {
             media,
             journal,
             registry,
+            commits,
+            turns: work::Turns::default(),
             process,
             woken: Notify::new(),
             refreshing: Arc::default(),

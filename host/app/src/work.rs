@@ -1,15 +1,20 @@
-//! Work on the queue: one claim, one step, one commit. The same pass runs inside `serve`, alone, or from a cron call.
+//! Work on the queue: claim, step, commit. The same pass runs inside `serve`, alone, or from a cron call.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use patchbay_core::{AccountId, ErrorKind};
+use chrono::TimeDelta;
+use patchbay_core::{AccountId, ErrorKind, TenantId};
 use tracing::{Instrument, error, info_span, warn};
 
 use crate::{
     App, connect, ingest,
     model::{AccountStatus, Job, JobKind},
     publish,
-    store::{JobEnd, StoreError},
+    store::{Claim, JobEnd, StoreError},
     tokens,
 };
 
@@ -17,29 +22,105 @@ use crate::{
 pub const LEASE: Duration = Duration::from_secs(30);
 /// How often a running step shows that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Webhooks that are read and settled together.
+const TOGETHER: u32 = 256;
+/// Claims in a row that were never heard of again, before a job is put aside: it may be what ends its workers.
+pub(crate) const MAX_LOST: i32 = 3;
 /// Tries to tell a platform that a grant is over, before the tokens are erased all the same.
 const MAX_REVOKES: i32 = 5;
-/// Claims of one webhook that ended without a verdict before it is put aside.
-const MAX_INGESTS: i32 = 3;
 
-/// Claims and runs one due job. `None`: nothing is due.
+/// Whose turn it is among tenants, and what runs for each in this process.
+#[derive(Default)]
+pub(crate) struct Turns(Mutex<TurnState>);
+
+#[derive(Default)]
+struct TurnState {
+    last: Option<TenantId>,
+    running: HashMap<TenantId, usize>,
+}
+
+impl Turns {
+    fn state(&self) -> MutexGuard<'_, TurnState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tenant that was served last, and those that have all the places they may have.
+    fn next(&self, most: usize) -> (Option<TenantId>, Vec<TenantId>) {
+        let state = self.state();
+        let full = state.running.iter().filter(|(_, count)| **count >= most);
+        (state.last, full.map(|(tenant, _)| *tenant).collect())
+    }
+
+    fn begin(&self, tenant: TenantId) -> Turn<'_> {
+        let mut state = self.state();
+        state.last = Some(tenant);
+        *state.running.entry(tenant).or_default() += 1;
+        Turn { turns: self, tenant }
+    }
+}
+
+/// One running job of a tenant.
+struct Turn<'a> {
+    turns: &'a Turns,
+    tenant: TenantId,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.turns.state();
+        if let Some(count) = state.running.get_mut(&self.tenant) {
+            *count -= 1;
+            if *count == 0 {
+                state.running.remove(&self.tenant);
+            }
+        }
+    }
+}
+
+/// Claims and runs what is due, of the first of these kinds that has something: one job, or webhooks that have come
+/// together. Of kinds that take turns, a tenant runs at most `most_per_tenant` jobs at once in this process. Returns how
+/// many jobs were run; 0: nothing is due.
 ///
 /// # Errors
-/// The store failed. The job, if one was claimed, is claimed again when its lease ends.
-pub async fn run_one(app: &Arc<App>, kinds: &[JobKind]) -> Result<Option<JobKind>, StoreError> {
-    let Some(job) = app.store.claim_job(kinds, LEASE).await? else {
-        return Ok(None);
-    };
-    let kind = job.kind;
-    let span = info_span!("job", kind = kind.as_str(), job.id = %job.id, correlation_id = %job.correlation_id);
-    let outcome = run(app, &job).instrument(span.clone()).await;
+/// The store failed. What was claimed is claimed again when its lease ends.
+pub async fn run_due(app: &Arc<App>, kinds: &[JobKind], most_per_tenant: usize) -> Result<u32, StoreError> {
+    for kind in kinds {
+        let (after, except) = if kind.takes_turns() {
+            app.turns.next(most_per_tenant)
+        } else {
+            (None, Vec::new())
+        };
+        let claim = Claim {
+            kind: *kind,
+            limit: if *kind == JobKind::Ingest { TOGETHER } else { 1 },
+            lease: LEASE,
+            after,
+            except: &except,
+        };
+        let jobs = app.store.claim_jobs(claim).await?;
+        if jobs.is_empty() {
+            continue;
+        }
+        let count = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
+        run_claimed(app, *kind, &jobs).await?;
+        return Ok(count);
+    }
+    Ok(0)
+}
+
+async fn run_claimed(app: &Arc<App>, kind: JobKind, jobs: &[Job]) -> Result<(), StoreError> {
+    let Some(first) = jobs.first() else { return Ok(()) };
+    let _turn = kind.takes_turns().then(|| app.turns.begin(first.tenant));
+    let span = info_span!("job", kind = kind.as_str(), job.id = %first.id, jobs = jobs.len(),
+        correlation_id = %first.correlation_id);
+    let outcome = run(app, kind, jobs).instrument(span.clone()).await;
     let _entered = span.enter();
     match outcome {
-        Ok(()) => Ok(Some(kind)),
+        Ok(()) => Ok(()),
         // Somebody else has taken the job over, or the row moved on: their word counts.
         Err(StoreError::Stale) => {
             warn!("A job's result was refused because the row had moved on");
-            Ok(Some(kind))
+            Ok(())
         }
         Err(error) => {
             error!(%error, "A job could not be recorded; it runs again when its lease ends");
@@ -48,38 +129,37 @@ pub async fn run_one(app: &Arc<App>, kinds: &[JobKind]) -> Result<Option<JobKind
     }
 }
 
-/// Runs a claimed job under a heartbeat. A lost lease drops the step where it stands.
-async fn run(app: &Arc<App>, job: &Job) -> Result<(), StoreError> {
+/// Runs claimed jobs under a heartbeat. If all leases are lost, the step is dropped where it stands.
+async fn run(app: &Arc<App>, kind: JobKind, jobs: &[Job]) -> Result<(), StoreError> {
     let step = async {
-        match job.kind {
-            JobKind::Publish => publish::run_step(app, job).await,
-            JobKind::Ingest => run_ingest(app, job).await,
-            JobKind::Refresh => run_refresh(app, job).await,
-            JobKind::Revoke => run_revoke(app, job).await,
+        if kind == JobKind::Ingest {
+            return ingest::run(app, jobs).await;
         }
+        for job in jobs {
+            match kind {
+                JobKind::Publish => publish::run_step(app, job).await?,
+                JobKind::Refresh => run_refresh(app, job).await?,
+                JobKind::Revoke => run_revoke(app, job).await?,
+                JobKind::Ingest => {}
+            }
+        }
+        Ok(())
     };
     tokio::pin!(step);
+    let mut leases: Vec<_> = jobs.iter().map(Job::lease).collect();
     let mut beat = tokio::time::interval(HEARTBEAT);
     beat.tick().await;
     loop {
         tokio::select! {
             outcome = &mut step => return outcome,
-            _ = beat.tick() => match app.store.renew_lease(job.lease(), LEASE).await {
-                Ok(true) => {}
-                Ok(false) => return Err(StoreError::Stale),
+            _ = beat.tick() => match app.store.renew_leases(&leases, LEASE).await {
+                Ok(held) if held.is_empty() => return Err(StoreError::Stale),
+                Ok(held) => leases = held,
                 // The fence in the step's own write decides.
                 Err(error) => warn!(%error, "A lease could not be renewed just now"),
             },
         }
     }
-}
-
-async fn run_ingest(app: &Arc<App>, job: &Job) -> Result<(), StoreError> {
-    if job.attempts > MAX_INGESTS {
-        let inbox = patchbay_core::InboxId::from_uuid(job.target);
-        return app.store.bury_inbox(job.lease(), inbox, "quarantined").await;
-    }
-    ingest::apply(app, job).await
 }
 
 async fn run_refresh(app: &Arc<App>, job: &Job) -> Result<(), StoreError> {
@@ -89,6 +169,9 @@ async fn run_refresh(app: &Arc<App>, job: &Job) -> Result<(), StoreError> {
         app.store.end_job(job.lease(), &JobEnd::Done).await?;
         return Ok(());
     };
+    if job.lost >= MAX_LOST {
+        return give_up(app, job, "quarantined").await;
+    }
     match tokens::renew(app, account).await {
         // Storing the tokens has told this very job when it is due next, and so it is not done for good.
         Ok(_) => {
@@ -96,36 +179,18 @@ async fn run_refresh(app: &Arc<App>, job: &Job) -> Result<(), StoreError> {
             Ok(())
         }
         Err(tokens::TokenError::Refresh(error)) if error.kind != ErrorKind::ReauthRequired => {
-            // 5 s, doubled with each try, at most ten minutes; it goes on after the token has ended.
-            let doublings = u32::try_from(job.attempts - 1).unwrap_or(0).min(7);
-            let wait = Duration::from_secs(5 * 2_u64.pow(doublings)).min(Duration::from_mins(10));
-            let wait = wait
-                .mul_f64(0.5 + app.env.fraction())
-                .max(error.retry_after.unwrap_or_default());
-            let run_at = app.env.now() + chrono::TimeDelta::from_std(wait).unwrap_or(chrono::TimeDelta::hours(1));
-            app.store
-                .end_job(
-                    job.lease(),
-                    &JobEnd::Again {
-                        run_at,
-                        code: error.code.to_string(),
-                    },
-                )
-                .await?;
+            // It goes on after the token has ended.
+            let wait = backoff(app, job.attempts, Duration::from_secs(5), Duration::from_mins(10));
+            let asked = TimeDelta::from_std(error.retry_after.unwrap_or_default()).unwrap_or(TimeDelta::hours(1));
+            let again = JobEnd::Again {
+                run_at: app.env.now() + wait.max(asked),
+                code: error.code.to_string(),
+            };
+            app.store.end_job(job.lease(), &again).await?;
             Ok(())
         }
         Err(tokens::TokenError::Vault(crate::vault::VaultError::Store(error))) => Err(error),
-        Err(error) => {
-            app.store
-                .end_job(
-                    job.lease(),
-                    &JobEnd::Dead {
-                        code: error.to_string(),
-                    },
-                )
-                .await?;
-            Ok(())
-        }
+        Err(error) => give_up(app, job, &error.to_string()).await,
     }
 }
 
@@ -136,6 +201,10 @@ async fn run_revoke(app: &Arc<App>, job: &Job) -> Result<(), StoreError> {
         app.store.end_job(job.lease(), &JobEnd::Done).await?;
         return Ok(());
     };
+    if job.lost >= MAX_LOST {
+        error!(account.id = %id, "Telling the platform of a disconnect ends the worker; its tokens are erased here");
+        return app.store.erase_tokens(job.tenant, id).await;
+    }
     match connect::revoke_at_platform(app, account).await {
         Err(error) if error.kind.retry_helps() && job.attempts < MAX_REVOKES => {
             let wait = chrono::TimeDelta::seconds(5 * i64::from(job.attempts));
@@ -152,5 +221,39 @@ async fn run_revoke(app: &Arc<App>, job: &Job) -> Result<(), StoreError> {
             }
             app.store.erase_tokens(job.tenant, id).await
         }
+    }
+}
+
+async fn give_up(app: &App, job: &Job, code: &str) -> Result<(), StoreError> {
+    let dead = JobEnd::Dead { code: code.to_owned() };
+    app.store.end_job(job.lease(), &dead).await?;
+    Ok(())
+}
+
+/// `first`, doubled with each attempt, at most `longest`, times 0.5 to 1.5: so that many who failed together do not come
+/// back together.
+pub(crate) fn backoff(app: &App, attempts: i32, first: Duration, longest: Duration) -> TimeDelta {
+    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(0).min(20);
+    let wait = first.saturating_mul(1 << doublings).min(longest);
+    TimeDelta::from_std(wait.mul_f64(0.5 + app.env.fraction())).unwrap_or(TimeDelta::hours(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_that_has_its_places_waits_until_one_ends() {
+        let turns = Turns::default();
+        let tenant = |n| TenantId::from_uuid(uuid::Uuid::from_u128(n));
+        assert_eq!(turns.next(1), (None, Vec::new()));
+        let first = turns.begin(tenant(1));
+        let second = turns.begin(tenant(1));
+        assert_eq!(turns.next(2), (Some(tenant(1)), vec![tenant(1)]));
+        assert_eq!(turns.next(3).1, Vec::new());
+        drop(first);
+        assert_eq!(turns.next(2).1, Vec::new());
+        drop(second);
+        assert_eq!(turns.next(1), (Some(tenant(1)), Vec::new()));
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
+use patchbay_app::model::JobKind;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -64,7 +65,8 @@ pub async fn start(built: Built, listener: TcpListener) -> anyhow::Result<Servin
         stop.clone(),
     ));
     if host.config.workers.enabled {
-        tasks.spawn(worker::run(host.clone(), stop.clone()));
+        let (host, stop) = (host.clone(), stop.clone());
+        tasks.spawn(async move { worker::run(host, &JobKind::ALL, stop).await });
     }
     info!(%address, url = %host.config.server.public_url, store = host.app.store.backend(), "Patchbay is serving");
     Ok(Serving {

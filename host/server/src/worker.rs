@@ -1,10 +1,12 @@
-//! Workers: loops that claim one job at a time, and the housekeeping beside them.
+//! Workers: loops that claim work and run it, and the housekeeping beside them.
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::TimeDelta;
-use patchbay_app::{App, model::JobKind, tokens, work};
-use tokio::{task::JoinSet, time};
+use patchbay_app::{App, model::JobKind, store::StoreError, tokens, work};
+use tokio::{
+    task::JoinSet,
+    time::{self, Instant},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -12,27 +14,48 @@ use crate::host::Host;
 
 /// Longest time between two looks at the queue, should a wake-up be lost or come to another process.
 const POLL: Duration = Duration::from_secs(1);
+/// Shortest pause after a look that found nothing: a due job that could not be claimed waits for another one.
+const LEAST_PAUSE: Duration = Duration::from_millis(20);
 /// Time that running steps have to end at shutdown.
 const DRAIN: Duration = Duration::from_secs(30);
 /// Time between two rounds of housekeeping.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
-/// Rows of a kind that one round of housekeeping takes.
-const PURGE_BATCH: u32 = 500;
-/// How long finished work stays to be looked at.
-const KEEP_FINISHED: TimeDelta = TimeDelta::days(30);
+/// Rows of a kind that are deleted together: a short transaction.
+const PURGE_BATCH: u32 = 1_000;
+/// Batches of ended jobs in one round: 3,000 a second can be kept away for ever.
+const PURGE_ROUNDS: usize = 100;
 
-/// Runs workers until `stop`, then lets running steps end.
-pub async fn run(host: Host, stop: CancellationToken) {
+/// Work that has loops of its own in a process, so that none waits for another: an upload may keep a loop busy for long.
+const LANES: [(&[JobKind], Loops); 3] = [
+    // They are read together, and one reader is faster than any database.
+    (&[JobKind::Ingest], Loops::Fixed(1)),
+    // Few, but each may wait for a slow platform.
+    (&[JobKind::Refresh, JobKind::Revoke], Loops::Fixed(4)),
+    (&[JobKind::Publish], Loops::Configured),
+];
+
+enum Loops {
+    Fixed(usize),
+    /// `workers.concurrency`.
+    Configured,
+}
+
+/// Runs workers for these kinds of work until `stop`, then lets running steps end.
+pub async fn run(host: Host, kinds: &[JobKind], stop: CancellationToken) {
     let mut loops = JoinSet::new();
-    for _ in 0..host.config.workers.concurrency.max(1) {
-        loops.spawn(work_loop(host.app.clone(), &JobKind::ALL, stop.clone()));
+    for (lane, count) in LANES {
+        let lane: Vec<_> = lane.iter().copied().filter(|kind| kinds.contains(kind)).collect();
+        let count = match count {
+            _ if lane.is_empty() => 0,
+            Loops::Fixed(count) => count,
+            Loops::Configured => host.config.workers.concurrency.max(1),
+        };
+        // No tenant takes more than half of the places.
+        let most_per_tenant = count.div_ceil(2);
+        for _ in 0..count {
+            loops.spawn(work_loop(host.app.clone(), lane.clone(), most_per_tenant, stop.clone()));
+        }
     }
-    // Uploads may keep every loop busy for long. Tokens and webhooks do not wait for them.
-    loops.spawn(work_loop(
-        host.app.clone(),
-        &[JobKind::Ingest, JobKind::Refresh, JobKind::Revoke],
-        stop.clone(),
-    ));
     loops.spawn(housekeeping(host.clone(), stop.clone()));
     stop.cancelled().await;
     let drained = async { while loops.join_next().await.is_some() {} };
@@ -44,13 +67,29 @@ pub async fn run(host: Host, stop: CancellationToken) {
     }
 }
 
-async fn work_loop(app: Arc<App>, kinds: &'static [JobKind], stop: CancellationToken) {
+/// Runs what is due of these kinds, until nothing is or time is up. A step that was begun ends. Returns how many jobs
+/// were run.
+///
+/// # Errors
+/// The store failed.
+pub async fn pass(host: &Host, kinds: &[JobKind], until: Instant) -> Result<u32, StoreError> {
+    let mut processed = 0_u32;
+    while Instant::now() < until {
+        match work::run_due(&host.app, kinds, usize::MAX).await? {
+            0 => break,
+            count => processed = processed.saturating_add(count),
+        }
+    }
+    Ok(processed)
+}
+
+async fn work_loop(app: Arc<App>, kinds: Vec<JobKind>, most_per_tenant: usize, stop: CancellationToken) {
     while !stop.is_cancelled() {
         // Before the look, so that a wake-up in between is not missed.
         let woken = app.woken();
-        let pause = match work::run_one(&app, kinds).await {
-            Ok(Some(_)) => continue,
-            Ok(None) => next_look(&app, kinds).await,
+        let pause = match work::run_due(&app, &kinds, most_per_tenant).await {
+            Ok(0) => next_look(&app, &kinds).await,
+            Ok(_) => continue,
             Err(_) => POLL,
         };
         tokio::select! {
@@ -63,11 +102,10 @@ async fn work_loop(app: Arc<App>, kinds: &'static [JobKind], stop: CancellationT
 
 async fn next_look(app: &App, kinds: &[JobKind]) -> Duration {
     match app.store.next_due(kinds).await {
-        // A due job that could not be claimed waits for another of its account: no use to ask without a pause.
         Ok(Some(at)) => (at - app.env.now())
             .to_std()
             .unwrap_or_default()
-            .clamp(Duration::from_millis(20), POLL),
+            .clamp(LEAST_PAUSE, POLL),
         Ok(None) | Err(_) => POLL,
     }
 }
@@ -89,16 +127,23 @@ async fn housekeeping(host: Host, stop: CancellationToken) {
 ///
 /// # Errors
 /// The store failed.
-pub async fn tidy(host: &Host) -> Result<(), patchbay_app::store::StoreError> {
+pub async fn tidy(host: &Host) -> Result<(), StoreError> {
     let store = &host.app.store;
     if let Err(error) = tokens::replay_journal(&host.app).await {
         warn!(%error, "The token journal cannot be read");
     }
     store.purge_flows(PURGE_BATCH).await?;
     store.purge_slots(PURGE_BATCH).await?;
-    store
-        .purge_jobs(store.now().await? - KEEP_FINISHED, PURGE_BATCH)
-        .await?;
+    let now = store.now().await?;
+    let keep = &host.config.workers;
+    for _ in 0..PURGE_ROUNDS {
+        let gone = store
+            .purge_jobs(now - keep.keep_done, now - keep.keep_dead, PURGE_BATCH)
+            .await?;
+        if gone < u64::from(PURGE_BATCH) {
+            break;
+        }
+    }
     for id in store.purge_media(PURGE_BATCH).await? {
         if let Err(error) = host.app.media.delete(id).await {
             warn!(%error, media.id = %id, "An expired media file could not be deleted");

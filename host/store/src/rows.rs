@@ -5,7 +5,8 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
     model::{
-        Account, ApiKey, Commit, DataKey, Event, Flow, InboxItem, Job, Media, PostRecord, SealedTokens, Session, Tenant,
+        Account, ApiKey, Commit, DataKey, Event, Flow, InboxItem, Job, Lease, Media, PostRecord, SealedTokens, Session,
+        Tenant,
     },
     store::{StoreError, StoreResult},
 };
@@ -32,7 +33,8 @@ macro_rules! post_columns {
 
 macro_rules! job_columns {
     () => {
-        "id, tenant_id, kind, target, status, run_at, attempts, fence, last_error, correlation_id, created_at"
+        "id, tenant_id, kind, target, status, run_at, attempts, lost, fence, last_error, correlation_id, created_at, \
+         finished_at"
     };
 }
 
@@ -323,7 +325,6 @@ pub(crate) fn inbox(row: &impl Row) -> StoreResult<InboxItem> {
         digest: cells.digest("digest")?,
         body: cells.bytes("body")?,
         received_at: cells.time("received_at")?,
-        status: cells.name("status")?,
         correlation_id: cells.text("correlation_id")?,
     })
 }
@@ -356,6 +357,14 @@ pub(crate) fn media(row: &impl Row) -> StoreResult<Media> {
     })
 }
 
+pub(crate) fn lease(row: &impl Row) -> StoreResult<Lease> {
+    let cells = Cells::of(row, "jobs");
+    Ok(Lease {
+        job: JobId::from_uuid(cells.uuid("id")?),
+        fence: cells.int("fence")?,
+    })
+}
+
 pub(crate) fn job(row: &impl Row) -> StoreResult<Job> {
     let cells = Cells::of(row, "jobs");
     Ok(Job {
@@ -366,9 +375,11 @@ pub(crate) fn job(row: &impl Row) -> StoreResult<Job> {
         status: cells.name("status")?,
         run_at: cells.time("run_at")?,
         attempts: cells.number("attempts")?,
+        lost: cells.number("lost")?,
         fence: cells.int("fence")?,
         correlation_id: cells.text("correlation_id")?,
         created_at: cells.time("created_at")?,
+        finished_at: cells.maybe_time("finished_at")?,
         last_error: cells.maybe_text("last_error")?,
     })
 }

@@ -7,7 +7,7 @@ use patchbay_app::{
     model::{Account, JobKind, NewJob, PostRecord, PostStatus, TokenUpdate},
     store::{Cursor, Page, PageRequest, StepRecord, StoreError, StoreResult},
 };
-use patchbay_core::{EventId, IncomingEvent, JobId, Publication};
+use patchbay_core::{JobId, Publication};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
@@ -75,14 +75,6 @@ pub(crate) fn add_ids(publication: &mut Publication, ids: &[String]) -> bool {
         }
     }
     publication.remote_ids.len() > before
-}
-
-/// Every event needs an id to be stored under.
-pub(crate) fn check_ids(events: &[IncomingEvent], ids: &[EventId]) -> StoreResult<()> {
-    if events.len() == ids.len() {
-        return Ok(());
-    }
-    Err(StoreError::Other("as many ids as events are needed".into()))
 }
 
 /// Tokens open only under the version that they were sealed for, so they are stored under no other.

@@ -1,43 +1,9 @@
 //! Webhooks as received, and the events that were read from them or made by Patchbay itself.
 
-use std::str::FromStr;
-
 use chrono::{DateTime, Utc};
-use patchbay_core::{AccountId, EventId, EventKind, InboxId, PostId, ProviderId, TenantId};
+use patchbay_core::{AccountId, EventId, EventKind, InboxId, IncomingEvent, JobId, PostId, ProviderId, TenantId};
 
-/// Where a received webhook is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum InboxStatus {
-    /// Stored, not yet read.
-    Pending,
-    /// Read and applied.
-    Done,
-    /// Not readable; kept for a person to look at.
-    Dead,
-}
-
-impl InboxStatus {
-    /// The stable name, as stored.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Done => "done",
-            Self::Dead => "dead",
-        }
-    }
-}
-
-impl FromStr for InboxStatus {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Pending, Self::Done, Self::Dead]
-            .into_iter()
-            .find(|status| status.as_str() == text)
-            .ok_or_else(|| format!("no inbox status {text}"))
-    }
-}
+use super::Lease;
 
 /// A verified webhook, raw.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,10 +24,48 @@ pub struct InboxItem {
     pub body: Vec<u8>,
     /// When it came.
     pub received_at: DateTime<Utc>,
-    /// State.
-    pub status: InboxStatus,
     /// Follows the work.
     pub correlation_id: String,
+}
+
+/// A webhook to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewWebhook {
+    /// The webhook.
+    pub item: InboxItem,
+    /// Id of the job that is to read it.
+    pub job: JobId,
+}
+
+/// What a worker made of a stored webhook.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WebhookEnd {
+    /// The claim of its job.
+    pub lease: Lease,
+    /// The webhook.
+    pub inbox: InboxId,
+    /// The verdict.
+    pub verdict: WebhookVerdict,
+}
+
+/// See [`WebhookEnd`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum WebhookVerdict {
+    /// It holds these events, each with an id for its row.
+    Read(Vec<(EventId, IncomingEvent)>),
+    /// It is given up, with a code.
+    Dead(String),
+}
+
+/// What became of a webhook that a worker has settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// Its events were applied, and its job is done.
+    Applied(Vec<AppliedEvent>),
+    /// Its job is dead.
+    Buried,
+    /// The claim was gone: nothing was written.
+    Stale,
 }
 
 /// An event to be stored by Patchbay itself (`post.published`), in the transaction that made it true.

@@ -23,6 +23,16 @@ impl JobKind {
     /// All.
     pub const ALL: [Self; 4] = [Self::Publish, Self::Refresh, Self::Ingest, Self::Revoke];
 
+    /// Whether jobs of this kind are claimed tenant after tenant, one at a time, and may have a concurrency key. The
+    /// others are claimed in the order in which they are due, several at once.
+    #[must_use]
+    pub fn takes_turns(self) -> bool {
+        match self {
+            Self::Publish => true,
+            Self::Refresh | Self::Ingest | Self::Revoke => false,
+        }
+    }
+
     /// The stable name, as stored.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -110,12 +120,16 @@ pub struct Job {
     /// Claims that have not led to a verdict, this one included. Counted at claim, so that a step that kills the
     /// process also ends.
     pub attempts: i32,
+    /// Claims in a row whose worker was never heard of again. A verdict, be it a fault, begins anew.
+    pub lost: i32,
     /// Fence of the current claim.
     pub fence: i64,
     /// Follows the work.
     pub correlation_id: String,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
     /// Last fault, as a code.
     pub last_error: Option<String>,
 }
@@ -143,7 +157,7 @@ pub struct NewJob {
     pub kind: JobKind,
     /// What it works on.
     pub target: Uuid,
-    /// Jobs with the same key never run at the same time.
+    /// Jobs with the same key never run at the same time. Only for a kind that takes turns.
     pub concurrency_key: Option<String>,
     /// Not before; `None`: now, by the store's clock.
     pub run_at: Option<DateTime<Utc>>,

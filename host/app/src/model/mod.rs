@@ -9,7 +9,7 @@ mod media;
 mod post;
 
 pub use account::{Account, AccountStatus, NewAccount, SealedTokens, TokenUpdate};
-pub use event::{AppliedEvent, Event, InboxItem, InboxStatus, NewEvent};
+pub use event::{AppliedEvent, Event, InboxItem, NewEvent, NewWebhook, Settled, WebhookEnd, WebhookVerdict};
 pub use flow::{Flow, Session};
 pub use job::{Job, JobKind, JobStatus, Lease, NewJob};
 pub use key::{ApiKey, DataKey, DataKeyState, KeyScope, Tenant};

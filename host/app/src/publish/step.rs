@@ -24,14 +24,13 @@ use crate::{
     store::{JobEnd, SlotRequest, StoreError, TakenSlot},
     tokens::{self, PUBLISH_MARGIN, Ready, TokenError},
     vault::VaultError,
+    work::MAX_LOST,
 };
 
 /// How long a post waits for its account to be connected again.
 pub(super) const RECONNECT_BUDGET: TimeDelta = TimeDelta::days(7);
 /// Looks again this often, although a reconnect wakes the post.
 const RECONNECT_POLL: TimeDelta = TimeDelta::hours(1);
-/// Claims that ended without a verdict (crashes) before a post is put aside.
-const MAX_CLAIMS: i32 = 5;
 
 /// What one run made of the post.
 pub(super) enum Verdict {
@@ -126,17 +125,11 @@ async fn decide(app: &Arc<App>, job: &Job, post: &PostRecord, wish: &mut Wish) -
     let open_mark = commits
         .iter()
         .any(|commit| commit.step == post.step && commit.answered_at.is_none());
+    if job.lost >= MAX_LOST {
+        return Ok(quarantine(open_mark || post.status == PostStatus::Unconfirmed));
+    }
     if open_mark || post.status == PostStatus::Unconfirmed {
         return call.reconcile(ready, earlier_unknown()).await;
-    }
-    if job.attempts > MAX_CLAIMS {
-        let error = ProviderError::new(
-            ErrorKind::Permanent,
-            "step_never_ends",
-            "five claims ended without a verdict",
-        )
-        .advise("Patchbay stopped five times in the same step of this post. Tell the operator.");
-        return Ok(Verdict::Failed(error, none));
     }
     if post.cancel_requested && call.cancel(&ready, wish).await {
         return Ok(Verdict::Cancelled);
@@ -384,6 +377,20 @@ fn quota_failure(mode: PostMode) -> Failure {
         ),
         who_acts: patchbay_core::WhoActs::Nobody,
     }
+}
+
+/// The end of a post whose steps end their workers: nobody is asked any more.
+fn quarantine(is_outcome_unknown: bool) -> Verdict {
+    if is_outcome_unknown {
+        return Verdict::Unconfirmed(earlier_unknown());
+    }
+    let error = ProviderError::new(
+        ErrorKind::Permanent,
+        "quarantined",
+        "claims of one step ended without a verdict",
+    )
+    .advise("Patchbay stopped three times in the same step of this post. Tell the operator.");
+    Verdict::Failed(error, Observed::default())
 }
 
 fn earlier_unknown() -> ProviderError {

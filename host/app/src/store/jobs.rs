@@ -2,9 +2,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use patchbay_core::{JobId, TenantId};
 use uuid::Uuid;
 
-use super::StoreResult;
+use super::{Page, PageRequest, StoreResult};
 use crate::model::{Job, JobKind, Lease};
 
 /// How a claim ends.
@@ -44,16 +45,45 @@ pub struct JobStats {
     pub lag: Option<Duration>,
 }
 
+/// What is to be claimed.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// Of this kind.
+    pub kind: JobKind,
+    /// At most this many.
+    pub limit: u32,
+    /// For this long.
+    pub lease: Duration,
+    /// Of a kind that takes turns: the tenant that was served last. The next one by id comes first.
+    pub after: Option<TenantId>,
+    /// Of a kind that takes turns: tenants that are to wait.
+    pub except: &'a [TenantId],
+}
+
+/// Which dead jobs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DeadFilter {
+    /// Of this kind.
+    pub kind: Option<JobKind>,
+    /// That ended then or later.
+    pub from: Option<DateTime<Utc>>,
+    /// That ended before.
+    pub to: Option<DateTime<Utc>>,
+}
+
 /// The queue.
 #[async_trait]
 pub trait Jobs {
-    /// Claims the due job of these kinds that has waited longest, for `lease`, and counts the attempt. A job whose
-    /// lease has expired is due again. Two claimers never get the same claim, and jobs of one concurrency key never
-    /// run at the same time. `None`: nothing to do.
-    async fn claim_job(&self, kinds: &[JobKind], lease: Duration) -> StoreResult<Option<Job>>;
+    /// Claims due jobs, and counts the attempt. Two claimers never get the same claim, and jobs of one concurrency
+    /// key never run at the same time.
+    ///
+    /// A job whose lease has expired comes first, and alone: what ended its worker may be the job itself, and others
+    /// must not share its fate. It counts as lost. Then, of a kind that takes turns, the one job of the next tenant
+    /// that has waited longest; of the others, those that have waited longest.
+    async fn claim_jobs(&self, claim: Claim<'_>) -> StoreResult<Vec<Job>>;
 
-    /// Makes a lease last `lease` from now. `false`: it is gone.
-    async fn renew_lease(&self, lease: Lease, ttl: Duration) -> StoreResult<bool>;
+    /// Makes leases last `ttl` from now. Returns those that are still held.
+    async fn renew_leases(&self, leases: &[Lease], ttl: Duration) -> StoreResult<Vec<Lease>>;
 
     /// Ends a claim. `false`: the lease is gone, and nothing was written.
     async fn end_job(&self, lease: Lease, end: &JobEnd) -> StoreResult<bool>;
@@ -65,14 +95,26 @@ pub trait Jobs {
     /// it ends. `false`: there is none.
     async fn wake_job(&self, kind: JobKind, target: Uuid) -> StoreResult<bool>;
 
-    /// When the next ready job of these kinds is due; `None`: there is none. A job that waits for another one of its
-    /// concurrency key is not ready: the end of that one is what to wait for.
+    /// When to look for a job of these kinds next; `None`: there is none, or all wait for others of their keys. A job
+    /// that waits for another one of its concurrency key is no reason to look: the end of that one is.
     async fn next_due(&self, kinds: &[JobKind]) -> StoreResult<Option<DateTime<Utc>>>;
 
     /// The queue in numbers.
     async fn job_stats(&self) -> StoreResult<JobStats>;
 
-    /// Deletes at most `limit` jobs that ended before `before`, done or dead, and their inbox rows. Returns how many jobs.
-    /// With its inbox row a webhook's digest is forgotten: keep them longer than the platform repeats.
-    async fn purge_jobs(&self, before: DateTime<Utc>, limit: u32) -> StoreResult<u64>;
+    /// A tenant's dead jobs, those that ended last first.
+    async fn dead_jobs(&self, tenant: TenantId, filter: DeadFilter, page: PageRequest) -> StoreResult<Page<Job>>;
+
+    /// Makes a tenant's dead job ready and due, as if it were new. `None`: there is no such dead job. `false`: it stays
+    /// dead, since its target has an unfinished job of this kind.
+    async fn revive_job(&self, tenant: TenantId, id: JobId) -> StoreResult<Option<bool>>;
+
+    /// Revives at most `limit` of a tenant's dead jobs, the oldest first; of several with one target, one. Returns how
+    /// many.
+    async fn revive_jobs(&self, tenant: TenantId, filter: DeadFilter, limit: u32) -> StoreResult<u64>;
+
+    /// Deletes at most `limit` jobs that were done before `done`, and as many that died before `dead`, with their inbox
+    /// rows. Returns how many jobs. With its inbox row a webhook's digest is forgotten: keep them longer than the
+    /// platform repeats.
+    async fn purge_jobs(&self, done: DateTime<Utc>, dead: DateTime<Utc>, limit: u32) -> StoreResult<u64>;
 }

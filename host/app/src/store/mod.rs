@@ -20,7 +20,7 @@ use chrono::{DateTime, Utc};
 pub use accounts::{AccountFilter, Accounts, Connected, RefreshLease};
 pub use events::{EventFilter, Events, StoredInbox};
 pub use flows::Flows;
-pub use jobs::{JobEnd, JobStats, Jobs};
+pub use jobs::{Claim, DeadFilter, JobEnd, JobStats, Jobs};
 pub use keys::{KeyState, Keys};
 pub use media::MediaRows;
 pub use posts::{CancelOutcome, Enqueued, Mark, PostFilter, Posts, StepRecord};
@@ -39,6 +39,9 @@ pub trait Store:
 
     /// Proves that the store can commit a write, by one small one.
     async fn probe_write(&self) -> Result<(), StoreError>;
+
+    /// How many commits of webhooks go on side by side with profit: a database with one writer makes the others wait.
+    fn side_by_side(&self) -> usize;
 
     /// Ends every lease, if this host is the only one on the database: whoever held them is gone. To be called before
     /// the first claim. Where several hosts share a database, leases run out by themselves.

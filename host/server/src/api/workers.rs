@@ -1,6 +1,6 @@
 //! Worker passes by HTTP, for hosts that are woken by a cron service.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::{
     Json,
@@ -10,16 +10,15 @@ use axum::{
 use patchbay_app::{
     model::JobKind,
     problem::{Problem, ProblemKind},
-    work,
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 use utoipa::ToSchema;
 
 use super::problem::{ApiResult, ProblemBody};
-use crate::host::Host;
+use crate::{host::Host, worker};
 
 /// Longest pass: within the usual limit of cron services.
 const MAX_PASS: Duration = Duration::from_secs(25);
@@ -72,11 +71,7 @@ async fn pass(host: &Host, one_at_a_time: &Mutex<()>, kinds: &[JobKind]) -> ApiR
         );
         return Err(problem.after(Duration::from_secs(5)).into());
     };
-    let started = Instant::now();
-    let mut processed = 0;
-    while started.elapsed() < MAX_PASS && work::run_one(&host.app, kinds).await?.is_some() {
-        processed += 1;
-    }
+    let processed = worker::pass(host, kinds, Instant::now() + MAX_PASS).await?;
     Ok(Json(PassBody {
         success: true,
         processed,

@@ -1,5 +1,6 @@
 //! `[workers]`: background work, and the endpoints by which a scheduler starts it.
 
+use chrono::TimeDelta;
 use patchbay_app::secret::Secret;
 
 use super::{
@@ -18,6 +19,10 @@ pub struct WorkersConfig {
     pub enabled: bool,
     /// Jobs at once.
     pub concurrency: usize,
+    /// How long a job that is done stays, and a received webhook with it.
+    pub keep_done: TimeDelta,
+    /// How long a job that was given up stays.
+    pub keep_dead: TimeDelta,
     /// Who may call the worker endpoints; if empty, nobody.
     pub secrets: Vec<Secret<String>>,
 }
@@ -37,7 +42,20 @@ pub(super) const SECTION: Section = Section {
             Kind::Whole(1, 256),
             "Jobs at once in this process.",
         )
-        .or("4"),
+        .or("8"),
+        Key::new(
+            "workers.keep_done_days",
+            Kind::Whole(4, 3_650),
+            "Days that finished work stays to be looked at. As long, a webhook that comes again is known; platforms \
+             repeat theirs for three days.",
+        )
+        .or("30"),
+        Key::new(
+            "workers.keep_dead_days",
+            Kind::Whole(4, 3_650),
+            "Days that work that was given up stays, to be run again.",
+        )
+        .or("90"),
         Key::new(
             "workers.secrets",
             Kind::Secrets,
@@ -58,6 +76,8 @@ impl WorkersConfig {
         Self {
             enabled: r.flag("workers.enabled"),
             concurrency: r.whole("workers.concurrency"),
+            keep_done: TimeDelta::days(r.whole("workers.keep_done_days")),
+            keep_dead: TimeDelta::days(r.whole("workers.keep_dead_days")),
             secrets: r.secrets_or_file("workers.secrets"),
         }
     }

@@ -1,20 +1,25 @@
 //! Webhooks and events.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
-    model::{Account, AccountStatus, AppliedEvent, Event, InboxItem, InboxStatus, JobKind, Lease, NewEvent, NewJob},
-    store::{Cursor, EventFilter, Events, JobEnd, Page, PageRequest, StoreError, StoreResult, StoredInbox},
+    model::{
+        Account, AccountStatus, AppliedEvent, Event, InboxItem, JobKind, NewEvent, NewWebhook, Settled, WebhookEnd,
+        WebhookVerdict,
+    },
+    store::{Cursor, EventFilter, Events, Page, PageRequest, StoreResult, StoredInbox},
 };
 use patchbay_core::{EventId, EventKind, InboxId, IncomingEvent, JobId, PostId, ProviderId, TenantId};
-use sqlx::{PgConnection, Postgres, QueryBuilder};
+use sqlx::{PgConnection, Postgres, QueryBuilder, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
     PostgresStore,
     accounts::erase,
     close,
-    jobs::{end_claim, finish_job, hold},
+    jobs::{end_claims, finish_job},
     post_effects::{self, add_remote_ids, wake_post},
 };
 use crate::{
@@ -28,92 +33,83 @@ const DEADLOCK_TRIES: usize = 3;
 
 #[async_trait]
 impl Events for PostgresStore {
-    async fn store_inbox(&self, item: &InboxItem, job: &NewJob) -> StoreResult<StoredInbox> {
-        // One statement, so that the sender of the webhook waits for one round trip.
-        let stored = sqlx::query(
-            "WITH stored AS (
+    async fn store_inbox(&self, webhooks: &[NewWebhook]) -> StoreResult<Vec<StoredInbox>> {
+        // Two commits at once that hold the same webhooks take them in the same order, and so never wait for each other.
+        let mut order: Vec<&NewWebhook> = webhooks.iter().collect();
+        order.sort_by_key(|webhook| webhook.item.digest);
+        let column = |read: fn(&NewWebhook) -> &str| order.iter().map(|w| read(w)).collect::<Vec<_>>();
+        // One statement, so that the senders wait for one round trip. Of equal ones in it the first is stored.
+        let stored: Vec<Uuid> = sqlx::query_scalar(
+            "WITH sent AS (
+                 SELECT *
+                 FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[],
+                     $8::timestamptz[], $9::text[], $10::uuid[])
+                     AS sent (id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id,
+                         job_id)),
+             stored AS (
                  INSERT INTO inbox
-                     (id, tenant_id, provider, client_id, scheme, digest, body, received_at, status, correlation_id)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                     (id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id)
+                 SELECT id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id
+                 FROM sent
                  ON CONFLICT (tenant_id, provider, digest) DO NOTHING
                  RETURNING id)
              INSERT INTO jobs
-                 (id, tenant_id, kind, target, status, concurrency_key, run_at, due_at, attempts, fence,
-                  correlation_id, created_at)
-             SELECT $11, $12, $13, $14, 'ready', $15, COALESCE($16, $18, now()), COALESCE($16, $18, now()), 0, 0, $17,
-                 COALESCE($18, now())
+                 (id, tenant_id, kind, target, status, run_at, due_at, attempts, fence, correlation_id, created_at)
+             SELECT sent.job_id, sent.tenant_id, 'ingest', sent.id, 'ready', COALESCE($11, now()),
+                 COALESCE($11, now()), 0, 0, sent.correlation_id, COALESCE($11, now())
              FROM stored
-             ON CONFLICT (target, kind) WHERE status IN ('ready', 'running') DO UPDATE
-             SET run_at = CASE WHEN jobs.status = 'ready' THEN LEAST(jobs.run_at, excluded.run_at) ELSE jobs.run_at END,
-                 due_at = CASE WHEN jobs.status = 'ready' THEN LEAST(jobs.due_at, excluded.run_at) ELSE jobs.due_at END,
-                 wake_at = CASE
-                     WHEN jobs.status = 'running' THEN LEAST(jobs.wake_at, excluded.run_at)
-                 END",
+             JOIN sent ON sent.id = stored.id
+             RETURNING target",
         )
-        .bind(item.id.as_uuid())
-        .bind(item.tenant.as_uuid())
-        .bind(item.provider.as_str())
-        .bind(&item.client_id)
-        .bind(&item.scheme)
-        .bind(&item.digest[..])
-        .bind(&item.body)
-        .bind(item.received_at)
-        .bind(item.status.as_str())
-        .bind(&item.correlation_id)
-        .bind(job.id.as_uuid())
-        .bind(job.tenant.as_uuid())
-        .bind(job.kind.as_str())
-        .bind(job.target)
-        .bind(&job.concurrency_key)
-        .bind(job.run_at)
-        .bind(&job.correlation_id)
+        .bind(order.iter().map(|w| w.item.id.as_uuid()).collect::<Vec<_>>())
+        .bind(order.iter().map(|w| w.item.tenant.as_uuid()).collect::<Vec<_>>())
+        .bind(column(|w| w.item.provider.as_str()))
+        .bind(column(|w| &w.item.client_id))
+        .bind(column(|w| &w.item.scheme))
+        .bind(order.iter().map(|w| &w.item.digest[..]).collect::<Vec<_>>())
+        .bind(order.iter().map(|w| &w.item.body[..]).collect::<Vec<_>>())
+        .bind(order.iter().map(|w| w.item.received_at).collect::<Vec<_>>())
+        .bind(column(|w| &w.item.correlation_id))
+        .bind(order.iter().map(|w| w.job.as_uuid()).collect::<Vec<_>>())
         .bind(self.test_time())
-        .execute(&self.reserved)
+        .fetch_all(&self.reserved)
         .await
         .map_err(db)?;
-        Ok(if stored.rows_affected() > 0 {
-            StoredInbox::New
-        } else {
-            StoredInbox::Duplicate
-        })
+        let stored: HashSet<_> = stored.into_iter().collect();
+        Ok(webhooks
+            .iter()
+            .map(|webhook| {
+                if stored.contains(&webhook.item.id.as_uuid()) {
+                    StoredInbox::New
+                } else {
+                    StoredInbox::Duplicate
+                }
+            })
+            .collect())
     }
 
-    async fn inbox(&self, id: InboxId) -> StoreResult<Option<InboxItem>> {
-        let mut connection = self.pool.acquire().await.map_err(db)?;
-        read_inbox(&mut connection, id).await
+    async fn inbox(&self, ids: &[InboxId]) -> StoreResult<Vec<InboxItem>> {
+        let rows = sqlx::query(
+            "SELECT id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id
+             FROM inbox
+             WHERE id = ANY($1)",
+        )
+        .bind(ids.iter().map(|id| id.as_uuid()).collect::<Vec<_>>())
+        .fetch_all(&self.pool)
+        .await
+        .map_err(db)?;
+        rows.iter().map(rows::inbox).collect()
     }
 
-    async fn apply_events(
-        &self,
-        lease: Lease,
-        inbox: InboxId,
-        events: &[IncomingEvent],
-        ids: &[EventId],
-    ) -> StoreResult<Vec<AppliedEvent>> {
-        values::check_ids(events, ids)?;
-        // Two webhooks that speak of the same posts in another order may wait for each other.
+    async fn settle_webhooks(&self, ends: &[WebhookEnd]) -> StoreResult<Vec<Settled>> {
+        // Two transactions that speak of the same posts in another order may wait for each other.
         for _ in 0..DEADLOCK_TRIES {
-            match self.apply_once(lease, inbox, events, ids).await {
+            match self.settle_once(ends).await {
                 Err(error) if is_deadlock(&error) => {}
                 end => return end,
             }
         }
-        self.apply_once(lease, inbox, events, ids).await
-    }
-
-    async fn bury_inbox(&self, lease: Lease, inbox: InboxId, code: &str) -> StoreResult<()> {
-        let mut tx = self.begin().await?;
-        let end = async {
-            let now = hold(self, &mut tx, lease, None, JobKind::Ingest, inbox.as_uuid()).await?;
-            settle_inbox(&mut tx, inbox, InboxStatus::Dead, Some(code)).await?;
-            let end = JobEnd::Dead { code: code.to_owned() };
-            if !end_claim(&mut tx, lease, &end, Some(now)).await? {
-                return Err(StoreError::Stale);
-            }
-            Ok(())
-        }
-        .await;
-        close(tx, end).await
+        self.settle_once(ends).await
     }
 
     async fn events(&self, tenant: TenantId, filter: &EventFilter, page: PageRequest) -> StoreResult<Page<Event>> {
@@ -145,79 +141,144 @@ impl Events for PostgresStore {
     }
 }
 
+/// One event on its way into the database.
+struct Incoming<'a> {
+    /// Place of its webhook among those to be settled.
+    end: usize,
+    item: &'a Origin,
+    id: EventId,
+    event: &'a IncomingEvent,
+}
+
+/// Where a webhook came from.
+struct Origin {
+    tenant: TenantId,
+    provider: String,
+    client_id: String,
+    received_at: DateTime<Utc>,
+}
+
+/// A platform's account: provider, app, platform id.
+type RemoteAccount<'a> = (&'a str, &'a str, &'a str);
+
 impl PostgresStore {
-    async fn apply_once(
-        &self,
-        lease: Lease,
-        inbox: InboxId,
-        events: &[IncomingEvent],
-        ids: &[EventId],
-    ) -> StoreResult<Vec<AppliedEvent>> {
+    async fn settle_once(&self, ends: &[WebhookEnd]) -> StoreResult<Vec<Settled>> {
         let mut tx = self.begin().await?;
         let end = async {
-            let now = hold(self, &mut tx, lease, None, JobKind::Ingest, inbox.as_uuid()).await?;
-            let item = read_inbox(&mut tx, inbox).await?.ok_or(StoreError::Stale)?;
-            let mut applied = Vec::with_capacity(events.len());
-            for (event, id) in events.iter().zip(ids) {
-                applied.push(self.apply(&mut tx, &item, event, *id, now).await?);
+            let (held, now) = self.hold_webhooks(&mut tx, ends).await?;
+            let ids: Vec<_> = held.iter().map(|&end| ends[end].inbox.as_uuid()).collect();
+            let origins = read_origins(&mut tx, &ids).await?;
+            let mut settled = vec![Settled::Stale; ends.len()];
+            let mut closing = Vec::with_capacity(held.len());
+            let mut incoming = Vec::new();
+            for end in held {
+                let WebhookEnd { lease, inbox, verdict } = &ends[end];
+                let Some(item) = origins.get(&inbox.as_uuid()) else {
+                    continue;
+                };
+                match verdict {
+                    WebhookVerdict::Read(events) => {
+                        settled[end] = Settled::Applied(Vec::with_capacity(events.len()));
+                        closing.push((*lease, None));
+                        incoming.extend(events.iter().map(|(id, event)| Incoming {
+                            end,
+                            item,
+                            id: *id,
+                            event,
+                        }));
+                    }
+                    WebhookVerdict::Dead(code) => {
+                        settled[end] = Settled::Buried;
+                        closing.push((*lease, Some(code.as_str())));
+                    }
+                }
             }
-            settle_inbox(&mut tx, inbox, InboxStatus::Done, None).await?;
-            if !end_claim(&mut tx, lease, &JobEnd::Done, Some(now)).await? {
-                return Err(StoreError::Stale);
+            // An event that finds its post by what an event before it has told waits for that one.
+            for part in incoming.chunk_by(|_, next| !by_remote_ids(next.event)) {
+                for (incoming, applied) in part.iter().zip(self.apply(&mut tx, part, now).await?) {
+                    if let Settled::Applied(events) = &mut settled[incoming.end] {
+                        events.push(applied);
+                    }
+                }
             }
-            Ok(applied)
+            end_claims(&mut tx, &closing, now).await?;
+            Ok(settled)
         }
         .await;
         close(tx, end).await
     }
 
+    /// Which of these claims are live. They stay so until the transaction ends.
+    async fn hold_webhooks(
+        &self,
+        connection: &mut PgConnection,
+        ends: &[WebhookEnd],
+    ) -> StoreResult<(Vec<usize>, DateTime<Utc>)> {
+        let rows = sqlx::query(
+            "SELECT id, fence, target, due_at
+             FROM jobs
+             WHERE id = ANY($1) AND status = 'running' AND kind = 'ingest'
+             ORDER BY id
+             FOR NO KEY UPDATE",
+        )
+        .bind(ends.iter().map(|end| end.lease.job.as_uuid()).collect::<Vec<_>>())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(db)?;
+        let now = self.time(connection).await?;
+        let mut live = HashMap::new();
+        for row in &rows {
+            let cells = Cells::of(row, "jobs");
+            if cells.time("due_at")? > now {
+                live.insert(rows::lease(row)?, cells.uuid("target")?);
+            }
+        }
+        let held = (0..ends.len())
+            .filter(|&end| live.remove(&ends[end].lease) == Some(ends[end].inbox.as_uuid()))
+            .collect();
+        Ok((held, now))
+    }
+
+    /// Stores events, and lets the new ones take effect. Each round trip serves all of them.
     async fn apply(
         &self,
         connection: &mut PgConnection,
-        item: &InboxItem,
-        event: &IncomingEvent,
-        id: EventId,
+        incoming: &[Incoming<'_>],
         now: DateTime<Utc>,
-    ) -> StoreResult<AppliedEvent> {
-        let account = find_account(connection, item, event).await?;
-        let post = match &account {
-            Some(account) => find_post(connection, account, event).await?,
-            None => None,
-        };
-        let occurred_at = event.occurred_at.unwrap_or(item.received_at);
-        let stored = sqlx::query(
-            "INSERT INTO events
-                 (id, tenant_id, provider, client_id, name, dedupe_key, account_id, post_id, occurred_at, recorded_at,
-                  payload)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-             ON CONFLICT (provider, client_id, dedupe_key) WHERE client_id IS NOT NULL DO NOTHING",
-        )
-        .bind(id.as_uuid())
-        .bind(account.as_ref().map_or(item.tenant, |account| account.tenant).as_uuid())
-        .bind(item.provider.as_str())
-        .bind(&item.client_id)
-        .bind(values::text(&event.name))
-        .bind(values::text(&event.dedupe_key))
-        .bind(account.as_ref().map(|account| account.id.as_uuid()))
-        .bind(post.map(PostId::as_uuid))
-        .bind(occurred_at)
-        .bind(now)
-        .bind(values::json(&event.payload)?)
-        .execute(&mut *connection)
-        .await
-        .map_err(db)?;
-        let is_new = stored.rows_affected() > 0;
-        if is_new && let Some(account) = &account {
-            self.take_effect(connection, account, post, &event.kind, occurred_at, now)
-                .await?;
+    ) -> StoreResult<Vec<AppliedEvent>> {
+        let accounts = find_accounts(connection, incoming).await?;
+        let accounts: Vec<Option<&Account>> = (incoming.iter())
+            .map(|incoming| accounts.get(&remote_account(incoming)?))
+            .collect();
+        let mut posts = find_posts(connection, incoming, &accounts).await?;
+        for (place, incoming) in incoming.iter().enumerate().filter(|(_, i)| by_remote_ids(i.event)) {
+            if let Some(account) = accounts[place]
+                && let Some(post) = find_post_by_remote_ids(connection, account, &incoming.event.kind).await?
+            {
+                posts.insert(place, post);
+            }
         }
-        Ok(AppliedEvent {
-            name: event.name.clone(),
-            kind: event.kind.clone(),
-            is_new,
-            account: account.map(|account| account.id),
-            post,
-        })
+        let new = insert_events(connection, incoming, &accounts, &posts, now).await?;
+        let mut applied = Vec::with_capacity(incoming.len());
+        for (place, incoming) in incoming.iter().enumerate() {
+            let Incoming { item, id, event, .. } = *incoming;
+            let account = accounts[place];
+            let post = posts.get(&place).copied();
+            let is_new = new.contains(&id.as_uuid());
+            if is_new && let Some(account) = account {
+                let occurred_at = event.occurred_at.unwrap_or(item.received_at);
+                self.take_effect(connection, account, post, &event.kind, occurred_at, now)
+                    .await?;
+            }
+            applied.push(AppliedEvent {
+                name: event.name.clone(),
+                kind: event.kind.clone(),
+                is_new,
+                account: account.map(|account| account.id),
+                post,
+            });
+        }
+        Ok(applied)
     }
 
     async fn take_effect(
@@ -278,75 +339,219 @@ pub(super) async fn add_own_event(
     Ok(())
 }
 
-/// The account that an event speaks of, inside the app that signed it. A connected one comes before a revoked one.
-async fn find_account(
+/// Whether the post is to be found by what became visible.
+fn by_remote_ids(event: &IncomingEvent) -> bool {
+    event.remote_ref.is_none() && matches!(event.kind, EventKind::PostVisible { .. } | EventKind::PostHidden { .. })
+}
+
+fn remote_account<'a>(incoming: &Incoming<'a>) -> Option<RemoteAccount<'a>> {
+    let remote_id = incoming.event.remote_account.as_deref()?;
+    Some((&incoming.item.provider, &incoming.item.client_id, remote_id))
+}
+
+/// The accounts that events speak of, inside the app that signed them. A connected one comes before a revoked one.
+async fn find_accounts<'a>(
     connection: &mut PgConnection,
-    item: &InboxItem,
-    event: &IncomingEvent,
-) -> StoreResult<Option<Account>> {
-    let Some(remote_id) = &event.remote_account else {
-        return Ok(None);
-    };
-    let row = sqlx::query(concat!(
-        "SELECT ",
+    incoming: &[Incoming<'a>],
+) -> StoreResult<HashMap<RemoteAccount<'a>, Account>> {
+    let wanted: Vec<RemoteAccount<'a>> = incoming
+        .iter()
+        .filter_map(remote_account)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    if wanted.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query(concat!(
+        "SELECT wanted.place, found.*
+         FROM UNNEST($1::text[], $2::text[], $3::text[]) WITH ORDINALITY
+             AS wanted (provider, client_id, remote_id, place)
+         CROSS JOIN LATERAL (
+             SELECT ",
         account_columns!(),
         " FROM accounts
-         WHERE provider = $1 AND client_id = $2 AND remote_id = $3
-         ORDER BY CASE WHEN status = 'revoked' THEN 1 ELSE 0 END, connected_at DESC, id DESC
-         LIMIT 1"
+             WHERE accounts.provider = wanted.provider AND accounts.client_id = wanted.client_id
+                 AND accounts.remote_id = wanted.remote_id
+             ORDER BY CASE WHEN status = 'revoked' THEN 1 ELSE 0 END, connected_at DESC, id DESC
+             LIMIT 1) AS found"
     ))
-    .bind(item.provider.as_str())
-    .bind(&item.client_id)
-    .bind(values::text(remote_id))
+    .bind(wanted.iter().map(|(provider, ..)| *provider).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|(_, client_id, _)| *client_id).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|(.., id)| values::text(id)).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await
+    .map_err(db)?;
+    rows.iter()
+        .map(|row| Ok((wanted[place(row)?], rows::account(row)?)))
+        .collect()
+}
+
+/// The accounts' posts that events speak of by the platform's id of the attempt, by the events' places.
+async fn find_posts(
+    connection: &mut PgConnection,
+    incoming: &[Incoming<'_>],
+    accounts: &[Option<&Account>],
+) -> StoreResult<HashMap<usize, PostId>> {
+    let wanted: Vec<_> = incoming
+        .iter()
+        .enumerate()
+        .filter_map(|(place, incoming)| Some((place, accounts[place]?, incoming.event.remote_ref.as_deref()?)))
+        .collect();
+    if wanted.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query(
+        "SELECT wanted.place, found.id
+         FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::uuid[]) WITH ORDINALITY
+             AS wanted (tenant_id, provider, remote_ref, account_id, place)
+         CROSS JOIN LATERAL (
+             SELECT id
+             FROM posts
+             WHERE posts.tenant_id = wanted.tenant_id AND posts.provider = wanted.provider
+                 AND posts.remote_ref = wanted.remote_ref AND posts.account_id = wanted.account_id
+             ORDER BY created_at DESC, id DESC
+             LIMIT 1) AS found",
+    )
+    .bind(
+        wanted
+            .iter()
+            .map(|(_, account, _)| account.tenant.as_uuid())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        wanted
+            .iter()
+            .map(|(_, account, _)| account.provider.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        wanted
+            .iter()
+            .map(|(.., reference)| values::text(reference))
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        wanted
+            .iter()
+            .map(|(_, account, _)| account.id.as_uuid())
+            .collect::<Vec<_>>(),
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(db)?;
+    rows.iter()
+        .map(|row| {
+            let post = PostId::from_uuid(Cells::of(row, "posts").uuid("id")?);
+            Ok((wanted[place(row)?].0, post))
+        })
+        .collect()
+}
+
+/// `WITH ORDINALITY` counts from one.
+fn place(row: &PgRow) -> StoreResult<usize> {
+    let place: usize = Cells::of(row, "wanted").number("place")?;
+    Ok(place - 1)
+}
+
+/// The account's post that something visible belongs to.
+async fn find_post_by_remote_ids(
+    connection: &mut PgConnection,
+    account: &Account,
+    kind: &EventKind,
+) -> StoreResult<Option<PostId>> {
+    let (EventKind::PostVisible { remote_ids } | EventKind::PostHidden { remote_ids }) = kind else {
+        return Ok(None);
+    };
+    let remote_ids: Vec<_> = remote_ids.iter().map(|id| values::text(id)).collect();
+    let row = sqlx::query(
+        "SELECT posts.id
+         FROM post_remote_ids AS known
+         JOIN posts ON posts.tenant_id = known.tenant_id AND posts.id = known.post_id
+         WHERE known.tenant_id = $1 AND known.account_id = $2
+             AND known.remote_id = ANY($3)
+         ORDER BY posts.created_at DESC, posts.id DESC
+         LIMIT 1",
+    )
+    .bind(account.tenant.as_uuid())
+    .bind(account.id.as_uuid())
+    .bind(remote_ids)
     .fetch_optional(connection)
     .await
     .map_err(db)?;
-    row.as_ref().map(rows::account).transpose()
-}
-
-/// The account's post that an event speaks of.
-async fn find_post(
-    connection: &mut PgConnection,
-    account: &Account,
-    event: &IncomingEvent,
-) -> StoreResult<Option<PostId>> {
-    let row = if let Some(remote_ref) = &event.remote_ref {
-        sqlx::query(
-            "SELECT id
-             FROM posts
-             WHERE tenant_id = $1 AND provider = $2 AND remote_ref = $3 AND account_id = $4
-             ORDER BY created_at DESC, id DESC
-             LIMIT 1",
-        )
-        .bind(account.tenant.as_uuid())
-        .bind(account.provider.as_str())
-        .bind(values::text(remote_ref))
-        .bind(account.id.as_uuid())
-        .fetch_optional(connection)
-        .await
-        .map_err(db)?
-    } else if let EventKind::PostVisible { remote_ids } | EventKind::PostHidden { remote_ids } = &event.kind {
-        let remote_ids: Vec<_> = remote_ids.iter().map(|id| values::text(id).into_owned()).collect();
-        sqlx::query(
-            "SELECT posts.id
-             FROM post_remote_ids AS known
-             JOIN posts ON posts.tenant_id = known.tenant_id AND posts.id = known.post_id
-             WHERE known.tenant_id = $1 AND known.account_id = $2
-                 AND known.remote_id = ANY($3)
-             ORDER BY posts.created_at DESC, posts.id DESC
-             LIMIT 1",
-        )
-        .bind(account.tenant.as_uuid())
-        .bind(account.id.as_uuid())
-        .bind(remote_ids)
-        .fetch_optional(connection)
-        .await
-        .map_err(db)?
-    } else {
-        None
-    };
     row.map(|row| Ok(PostId::from_uuid(Cells::of(&row, "posts").uuid("id")?)))
         .transpose()
+}
+
+/// Stores events whose keys are new, and returns the ids of those.
+async fn insert_events(
+    connection: &mut PgConnection,
+    incoming: &[Incoming<'_>],
+    accounts: &[Option<&Account>],
+    posts: &HashMap<usize, PostId>,
+    now: DateTime<Utc>,
+) -> StoreResult<HashSet<Uuid>> {
+    // In one order everywhere, so that two transactions with the same events never wait for each other. Of those with
+    // one key the first to come is stored.
+    let mut order: Vec<usize> = (0..incoming.len()).collect();
+    order.sort_by_key(|&place| {
+        let Incoming { item, event, .. } = &incoming[place];
+        (&item.provider, &item.client_id, &event.dedupe_key)
+    });
+    let payloads = order
+        .iter()
+        .map(|&place| values::json(&incoming[place].event.payload))
+        .collect::<StoreResult<Vec<_>>>()?;
+    let sorted = || order.iter().map(|&place| &incoming[place]);
+    let stored: Vec<Uuid> = sqlx::query_scalar(
+        "INSERT INTO events
+             (id, tenant_id, provider, client_id, name, dedupe_key, account_id, post_id, occurred_at, recorded_at,
+              payload)
+         SELECT id, tenant_id, provider, client_id, name, dedupe_key, account_id, post_id, occurred_at, $10, payload
+         FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::uuid[],
+             $9::timestamptz[], $11::jsonb[])
+             AS sent (id, tenant_id, provider, client_id, name, dedupe_key, account_id, post_id, occurred_at, payload)
+         ON CONFLICT (provider, client_id, dedupe_key) WHERE client_id IS NOT NULL DO NOTHING
+         RETURNING id",
+    )
+    .bind(sorted().map(|i| i.id.as_uuid()).collect::<Vec<_>>())
+    .bind(
+        order
+            .iter()
+            .map(|&place| {
+                accounts[place]
+                    .map_or(incoming[place].item.tenant, |account| account.tenant)
+                    .as_uuid()
+            })
+            .collect::<Vec<_>>(),
+    )
+    .bind(sorted().map(|i| i.item.provider.as_str()).collect::<Vec<_>>())
+    .bind(sorted().map(|i| i.item.client_id.as_str()).collect::<Vec<_>>())
+    .bind(sorted().map(|i| values::text(&i.event.name)).collect::<Vec<_>>())
+    .bind(sorted().map(|i| values::text(&i.event.dedupe_key)).collect::<Vec<_>>())
+    .bind(
+        order
+            .iter()
+            .map(|&place| accounts[place].map(|account| account.id.as_uuid()))
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        order
+            .iter()
+            .map(|place| posts.get(place).map(|post| post.as_uuid()))
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        sorted()
+            .map(|i| i.event.occurred_at.unwrap_or(i.item.received_at))
+            .collect::<Vec<_>>(),
+    )
+    .bind(now)
+    .bind(payloads)
+    .fetch_all(connection)
+    .await
+    .map_err(db)?;
+    Ok(stored.into_iter().collect())
 }
 
 /// The grant has ended at the platform: nothing is left to revoke or to renew.
@@ -369,32 +574,22 @@ async fn revoke(connection: &mut PgConnection, account: &Account, reason: &str, 
     finish_job(connection, JobKind::Refresh, account.id.as_uuid(), now).await
 }
 
-async fn settle_inbox(
-    connection: &mut PgConnection,
-    inbox: InboxId,
-    status: InboxStatus,
-    code: Option<&str>,
-) -> StoreResult<()> {
-    sqlx::query("UPDATE inbox SET status = $2, status_code = $3 WHERE id = $1")
-        .bind(inbox.as_uuid())
-        .bind(status.as_str())
-        .bind(code.map(values::text))
-        .execute(connection)
+async fn read_origins(connection: &mut PgConnection, ids: &[Uuid]) -> StoreResult<HashMap<Uuid, Origin>> {
+    let rows = sqlx::query("SELECT id, tenant_id, provider, client_id, received_at FROM inbox WHERE id = ANY($1)")
+        .bind(ids)
+        .fetch_all(connection)
         .await
         .map_err(db)?;
-    Ok(())
-}
-
-async fn read_inbox(connection: &mut PgConnection, id: InboxId) -> StoreResult<Option<InboxItem>> {
-    let id: Uuid = id.as_uuid();
-    let row = sqlx::query(
-        "SELECT id, tenant_id, provider, client_id, scheme, digest, body, received_at, status, correlation_id
-         FROM inbox
-         WHERE id = $1",
-    )
-    .bind(id)
-    .fetch_optional(connection)
-    .await
-    .map_err(db)?;
-    row.as_ref().map(rows::inbox).transpose()
+    rows.iter()
+        .map(|row| {
+            let cells = Cells::of(row, "inbox");
+            let origin = Origin {
+                tenant: TenantId::from_uuid(cells.uuid("tenant_id")?),
+                provider: cells.text("provider")?,
+                client_id: cells.text("client_id")?,
+                received_at: cells.time("received_at")?,
+            };
+            Ok((cells.uuid("id")?, origin))
+        })
+        .collect()
 }

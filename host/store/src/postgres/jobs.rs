@@ -1,8 +1,8 @@
 //! The queue.
 //!
-//! `due_at` is when a job can be claimed: its `run_at` while it is ready, the end of its lease while it runs. So one
-//! index finds waiting jobs and jobs whose worker is gone. `wake_at` notes, while a job runs, when it was asked to run
-//! again; the end of the claim obeys it.
+//! `due_at` is when a job can be claimed: its `run_at` while it is ready, the end of its lease while it runs. `wake_at`
+//! notes, while a job runs, when it was asked to run again; the end of the claim obeys it. Jobs that have ended stand in
+//! no index that a claim reads, so a claim costs the same however many there are.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
     model::{Job, JobKind, Lease, NewJob},
-    store::{JobEnd, JobStats, Jobs, StoreError, StoreResult},
+    store::{Claim, Cursor, DeadFilter, JobEnd, JobStats, Jobs, Page, PageRequest, StoreError, StoreResult},
 };
-use patchbay_core::TenantId;
-use sqlx::{PgConnection, Row};
+use patchbay_core::{JobId, TenantId};
+use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::PostgresStore;
@@ -28,64 +28,35 @@ const CLAIM_TRIES: usize = 16;
 
 #[async_trait]
 impl Jobs for PostgresStore {
-    async fn claim_job(&self, kinds: &[JobKind], lease: Duration) -> StoreResult<Option<Job>> {
-        let kinds: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
-        for _ in 0..CLAIM_TRIES {
-            let row = sqlx::query(concat!(
-                "UPDATE jobs
-                 SET status = 'running', due_at = COALESCE($1, now()) + $3, attempts = attempts + 1,
-                     fence = fence + 1, wake_at = CASE WHEN wake_at > COALESCE($1, now()) THEN wake_at END
-                 WHERE id = (
-                     SELECT job.id
-                     FROM jobs AS job
-                     WHERE job.status IN ('ready', 'running')
-                         AND job.due_at <= COALESCE($1, now())
-                         AND job.kind = ANY($2)
-                         AND (job.concurrency_key IS NULL
-                             OR job.status = 'running'
-                             OR NOT EXISTS (
-                                 SELECT 1
-                                 FROM jobs AS other
-                                 WHERE other.tenant_id = job.tenant_id
-                                     AND other.concurrency_key = job.concurrency_key
-                                     AND other.status = 'running'
-                                     AND other.concurrency_key IS NOT NULL))
-                     ORDER BY job.due_at, job.id
-                     LIMIT 1
-                     FOR UPDATE SKIP LOCKED)
-                 RETURNING ",
-                job_columns!()
-            ))
-            .bind(self.test_time())
-            .bind(&kinds)
-            .bind(span(lease))
-            .fetch_optional(&self.pool)
-            .await;
-            match row {
-                Ok(row) => return row.as_ref().map(rows::job).transpose(),
-                // Another claimer took a job of the same key between our look and our write. Its claim is visible
-                // now, so the next look finds another job.
-                Err(error) if is_duplicate(&error) => {}
-                Err(error) => return Err(db(error)),
-            }
+    async fn claim_jobs(&self, claim: Claim<'_>) -> StoreResult<Vec<Job>> {
+        if let Some(job) = self.take_over(claim.kind, claim.lease).await? {
+            return Ok(vec![job]);
         }
-        Ok(None)
+        if claim.kind.takes_turns() {
+            self.claim_turn(claim).await
+        } else {
+            self.claim_batch(claim).await
+        }
     }
 
-    async fn renew_lease(&self, lease: Lease, ttl: Duration) -> StoreResult<bool> {
-        let done = sqlx::query(
+    async fn renew_leases(&self, leases: &[Lease], ttl: Duration) -> StoreResult<Vec<Lease>> {
+        let (ids, fences) = columns(leases);
+        let rows = sqlx::query(
             "UPDATE jobs
              SET due_at = COALESCE($3, now()) + $4
-             WHERE id = $1 AND fence = $2 AND status = 'running' AND due_at > COALESCE($3, now())",
+             FROM UNNEST($1::uuid[], $2::bigint[]) AS held (id, fence)
+             WHERE jobs.id = held.id AND jobs.fence = held.fence AND jobs.status = 'running'
+                 AND jobs.due_at > COALESCE($3, now())
+             RETURNING jobs.id, jobs.fence",
         )
-        .bind(lease.job.as_uuid())
-        .bind(lease.fence)
+        .bind(ids)
+        .bind(fences)
         .bind(self.test_time())
         .bind(span(ttl))
-        .execute(&self.pool)
+        .fetch_all(&self.pool)
         .await
         .map_err(db)?;
-        Ok(done.rows_affected() > 0)
+        rows.iter().map(rows::lease).collect()
     }
 
     async fn end_job(&self, lease: Lease, end: &JobEnd) -> StoreResult<bool> {
@@ -126,46 +97,61 @@ impl Jobs for PostgresStore {
     }
 
     async fn next_due(&self, kinds: &[JobKind]) -> StoreResult<Option<DateTime<Utc>>> {
-        let row = sqlx::query(
-            "SELECT job.due_at
-             FROM jobs AS job
-             WHERE job.status IN ('ready', 'running')
-                 AND (job.status = 'ready' OR job.due_at <= COALESCE($1, now()))
-                 AND job.kind = ANY($2)
-                 AND (job.concurrency_key IS NULL
-                     OR job.status = 'running'
+        // Of each kind the first one whose key is free, among as many as a claim looks at; and abandoned ones.
+        let due: Option<DateTime<Utc>> = sqlx::query_scalar(
+            "SELECT LEAST(MIN(waiting.due_at), MIN(abandoned.due_at))
+             FROM UNNEST($2::text[]) AS wanted (kind)
+             LEFT JOIN LATERAL (
+                 SELECT first.due_at
+                 FROM (
+                     SELECT due_at, tenant_id, concurrency_key
+                     FROM jobs
+                     WHERE status = 'ready' AND kind = wanted.kind
+                     ORDER BY due_at, id
+                     LIMIT 64) AS first
+                 WHERE first.concurrency_key IS NULL
                      OR NOT EXISTS (
                          SELECT 1
                          FROM jobs AS other
-                         WHERE other.tenant_id = job.tenant_id
-                             AND other.concurrency_key = job.concurrency_key
+                         WHERE other.tenant_id = first.tenant_id
+                             AND other.concurrency_key = first.concurrency_key
                              AND other.status = 'running'
-                             AND other.concurrency_key IS NOT NULL))
-             ORDER BY job.due_at, job.id
-             LIMIT 1",
+                             AND other.concurrency_key IS NOT NULL)
+                 ORDER BY first.due_at
+                 LIMIT 1) AS waiting ON TRUE
+             LEFT JOIN LATERAL (
+                 SELECT due_at
+                 FROM jobs
+                 WHERE status = 'running' AND kind = wanted.kind AND due_at <= COALESCE($1, now())
+                 ORDER BY due_at, id
+                 LIMIT 1) AS abandoned ON TRUE",
         )
         .bind(self.test_time())
-        .bind(kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>())
-        .fetch_optional(&self.pool)
+        .bind(names(kinds))
+        .fetch_one(&self.pool)
         .await
         .map_err(db)?;
-        row.map(|row| Cells::of(&row, "jobs").time("due_at")).transpose()
+        Ok(due)
     }
 
     async fn job_stats(&self) -> StoreResult<JobStats> {
         let row = sqlx::query(
-            "SELECT
+            "WITH due AS (
+                 SELECT due_at FROM jobs
+                 WHERE status = 'ready' AND kind = ANY($2) AND due_at <= COALESCE($1, now())
+                 UNION ALL
+                 SELECT due_at FROM jobs
+                 WHERE status = 'running' AND kind = ANY($2) AND due_at <= COALESCE($1, now()))
+             SELECT
                  COALESCE($1, now()) AS at,
+                 (SELECT COUNT(*) FROM due) AS due,
+                 (SELECT MIN(due_at) FROM due) AS oldest,
                  (SELECT COUNT(*) FROM jobs
-                  WHERE status IN ('ready', 'running') AND due_at <= COALESCE($1, now())) AS due,
-                 (SELECT MIN(due_at) FROM jobs
-                  WHERE status IN ('ready', 'running') AND due_at <= COALESCE($1, now())) AS oldest,
-                 (SELECT COUNT(*) FROM jobs
-                  WHERE status IN ('ready', 'running') AND due_at > COALESCE($1, now())
-                      AND status = 'running') AS running,
+                  WHERE status = 'running' AND kind = ANY($2) AND due_at > COALESCE($1, now())) AS running,
                  (SELECT COUNT(*) FROM jobs WHERE status IN ('done', 'dead') AND status = 'dead') AS dead",
         )
         .bind(self.test_time())
+        .bind(names(&JobKind::ALL))
         .fetch_one(&self.pool)
         .await
         .map_err(db)?;
@@ -180,31 +166,355 @@ impl Jobs for PostgresStore {
         })
     }
 
-    async fn purge_jobs(&self, before: DateTime<Utc>, limit: u32) -> StoreResult<u64> {
-        let ended: i64 = sqlx::query_scalar(
-            "WITH gone AS (
+    async fn dead_jobs(&self, tenant: TenantId, filter: DeadFilter, page: PageRequest) -> StoreResult<Page<Job>> {
+        let mut query = QueryBuilder::<Postgres>::new(concat!("SELECT ", job_columns!(), " FROM jobs"));
+        push_dead(&mut query, tenant, filter);
+        if let Some(after) = page.after {
+            query.push(" AND (finished_at, id) < (").push_bind(after.at);
+            query.push(", ").push_bind(after.id).push(")");
+        }
+        query
+            .push(" ORDER BY finished_at DESC, id DESC LIMIT ")
+            .push_bind(values::page_rows(page));
+        let found = query.build().fetch_all(&self.pool).await.map_err(db)?;
+        let jobs = found.iter().map(rows::job).collect::<Result<_, _>>()?;
+        Ok(values::page(jobs, page, |job: &Job| Cursor {
+            at: job.finished_at.unwrap_or(job.created_at),
+            id: job.id.as_uuid(),
+        }))
+    }
+
+    async fn revive_job(&self, tenant: TenantId, id: JobId) -> StoreResult<Option<bool>> {
+        let known: Option<i32> =
+            sqlx::query_scalar("SELECT 1 FROM jobs WHERE id = $1 AND tenant_id = $2 AND status = 'dead'")
+                .bind(id.as_uuid())
+                .bind(tenant.as_uuid())
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(db)?;
+        if known.is_none() {
+            return Ok(None);
+        }
+        self.revive(&[id.as_uuid()]).await.map(|revived| Some(revived > 0))
+    }
+
+    async fn revive_jobs(&self, tenant: TenantId, filter: DeadFilter, limit: u32) -> StoreResult<u64> {
+        let mut query = QueryBuilder::<Postgres>::new("SELECT id FROM jobs");
+        push_dead(&mut query, tenant, filter);
+        query
+            .push(
+                " AND NOT EXISTS (
+                     SELECT 1
+                     FROM jobs AS live
+                     WHERE live.target = jobs.target AND live.kind = jobs.kind AND live.status IN ('ready', 'running'))
+                 ORDER BY finished_at, id LIMIT ",
+            )
+            .push_bind(i64::from(limit));
+        let ids: Vec<Uuid> = query.build_query_scalar().fetch_all(&self.pool).await.map_err(db)?;
+        self.revive(&ids).await
+    }
+
+    async fn purge_jobs(&self, done: DateTime<Utc>, dead: DateTime<Utc>, limit: u32) -> StoreResult<u64> {
+        let mut gone = 0;
+        for (status, before) in [("done", done), ("dead", dead)] {
+            let ended: i64 = sqlx::query_scalar(
+                "WITH gone AS (
+                     SELECT id
+                     FROM jobs
+                     WHERE status IN ('done', 'dead') AND status = $3 AND finished_at < $1
+                     ORDER BY finished_at
+                     LIMIT $2
+                     FOR UPDATE SKIP LOCKED),
+                 ended AS (
+                     DELETE FROM jobs
+                     USING gone
+                     WHERE jobs.id = gone.id
+                     RETURNING jobs.kind, jobs.target),
+                 read AS (
+                     DELETE FROM inbox
+                     USING ended
+                     WHERE ended.kind = 'ingest' AND inbox.id = ended.target)
+                 SELECT COUNT(*) FROM ended",
+            )
+            .bind(before)
+            .bind(i64::from(limit))
+            .bind(status)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(db)?;
+            gone += u64::try_from(ended).unwrap_or_default();
+        }
+        Ok(gone)
+    }
+}
+
+impl PostgresStore {
+    /// Claims a job whose worker is gone.
+    async fn take_over(&self, kind: JobKind, lease: Duration) -> StoreResult<Option<Job>> {
+        let row = sqlx::query(concat!(
+            "UPDATE jobs
+             SET due_at = COALESCE($1, now()) + $3, attempts = attempts + 1, lost = lost + 1, fence = fence + 1,
+                 wake_at = CASE WHEN wake_at > COALESCE($1, now()) THEN wake_at END
+             WHERE id = (
                  SELECT id
                  FROM jobs
-                 WHERE status IN ('done', 'dead') AND finished_at < $1
-                 LIMIT $2
-                 FOR UPDATE SKIP LOCKED),
-             ended AS (
-                 DELETE FROM jobs
-                 USING gone
-                 WHERE jobs.id = gone.id
-                 RETURNING jobs.kind, jobs.target),
-             read AS (
-                 DELETE FROM inbox
-                 USING ended
-                 WHERE ended.kind = 'ingest' AND inbox.id = ended.target)
-             SELECT COUNT(*) FROM ended",
-        )
-        .bind(before)
-        .bind(i64::from(limit))
-        .fetch_one(&self.pool)
+                 WHERE status = 'running' AND kind = $2 AND due_at <= COALESCE($1, now())
+                 ORDER BY due_at, id
+                 LIMIT 1
+                 FOR UPDATE SKIP LOCKED)
+             RETURNING ",
+            job_columns!()
+        ))
+        .bind(self.test_time())
+        .bind(kind.as_str())
+        .bind(span(lease))
+        .fetch_optional(&self.pool)
         .await
         .map_err(db)?;
-        Ok(u64::try_from(ended).unwrap_or_default())
+        row.as_ref().map(rows::job).transpose()
+    }
+
+    async fn claim_batch(&self, claim: Claim<'_>) -> StoreResult<Vec<Job>> {
+        let rows = sqlx::query(concat!(
+            "UPDATE jobs
+             SET status = 'running', due_at = COALESCE($1, now()) + $3, attempts = attempts + 1, fence = fence + 1
+             WHERE id = ANY (ARRAY(
+                 SELECT id
+                 FROM jobs
+                 WHERE status = 'ready' AND kind = $2 AND due_at <= COALESCE($1, now())
+                 ORDER BY due_at, id
+                 LIMIT $4
+                 FOR UPDATE SKIP LOCKED))
+             RETURNING ",
+            job_columns!()
+        ))
+        .bind(self.test_time())
+        .bind(claim.kind.as_str())
+        .bind(span(claim.lease))
+        .bind(i64::from(claim.limit))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(db)?;
+        let mut jobs = rows.iter().map(rows::job).collect::<StoreResult<Vec<_>>>()?;
+        jobs.sort_by_key(|job| (job.run_at, job.id));
+        Ok(jobs)
+    }
+
+    /// Claims one job of the next tenant. Of each tenant the jobs that have waited longest are looked at. If all of
+    /// these wait for others of their keys, each key is looked at in its turn: a tenant may have any number of jobs
+    /// behind a busy account.
+    async fn claim_turn(&self, claim: Claim<'_>) -> StoreResult<Vec<Job>> {
+        let after = claim.after.unwrap_or(TenantId::from_uuid(Uuid::nil()));
+        // From the tenant that was served last to the end, then all.
+        let starts = [after, TenantId::from_uuid(Uuid::nil())];
+        let starts = if claim.after.is_some() {
+            &starts[..]
+        } else {
+            &starts[..1]
+        };
+        for by_key in [false, true] {
+            for start in starts {
+                if let Some(job) = self.claim_from(claim, *start, by_key).await? {
+                    return Ok(vec![job]);
+                }
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    async fn claim_from(&self, claim: Claim<'_>, start: TenantId, by_key: bool) -> StoreResult<Option<Job>> {
+        let except: Vec<_> = claim.except.iter().map(|tenant| tenant.as_uuid()).collect();
+        for _ in 0..CLAIM_TRIES {
+            let row = sqlx::query(if by_key { CLAIM_BY_KEY } else { CLAIM_BY_AGE })
+                .bind(self.test_time())
+                .bind(claim.kind.as_str())
+                .bind(span(claim.lease))
+                .bind(start.as_uuid())
+                .bind(&except)
+                .fetch_optional(&self.pool)
+                .await;
+            match row {
+                Ok(row) => return row.as_ref().map(rows::job).transpose(),
+                // Another claimer took a job of the same key between our look and our write. Its claim is visible
+                // now, so the next look finds another job.
+                Err(error) if is_duplicate(&error) => {}
+                Err(error) => return Err(db(error)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes dead jobs ready, but for those whose target has an unfinished job or comes twice.
+    async fn revive(&self, ids: &[Uuid]) -> StoreResult<u64> {
+        let revived = sqlx::query(
+            "UPDATE jobs
+             SET status = 'ready', run_at = COALESCE($2, now()), due_at = COALESCE($2, now()), wake_at = NULL,
+                 attempts = 0, lost = 0, finished_at = NULL
+             WHERE status = 'dead'
+                 AND id IN (
+                     SELECT DISTINCT ON (dead.target, dead.kind) dead.id
+                     FROM jobs AS dead
+                     WHERE dead.id = ANY($1) AND dead.status = 'dead'
+                     ORDER BY dead.target, dead.kind, dead.id)
+                 AND NOT EXISTS (
+                     SELECT 1
+                     FROM jobs AS live
+                     WHERE live.target = jobs.target AND live.kind = jobs.kind AND live.status IN ('ready', 'running'))",
+        )
+        .bind(ids)
+        .bind(self.test_time())
+        .execute(&self.pool)
+        .await;
+        match revived {
+            Ok(done) => Ok(done.rows_affected()),
+            // A new job of that target came in between. What it does is the same.
+            Err(error) if is_duplicate(&error) => Ok(0),
+            Err(error) => Err(db(error)),
+        }
+    }
+}
+
+/// Tenants with jobs that wait, one after another, from the one after `$4`. Read only as far as needed.
+macro_rules! turns {
+    () => {
+        "WITH RECURSIVE turns (tenant_id) AS (
+             (SELECT tenant_id
+              FROM jobs
+              WHERE status = 'ready' AND concurrency_key IS NOT NULL AND kind = $2 AND tenant_id > $4
+              ORDER BY tenant_id
+              LIMIT 1)
+             UNION ALL
+             SELECT next.tenant_id
+             FROM turns
+             CROSS JOIN LATERAL (
+                 SELECT tenant_id
+                 FROM jobs
+                 WHERE status = 'ready' AND concurrency_key IS NOT NULL AND kind = $2
+                     AND tenant_id > turns.tenant_id
+                 ORDER BY tenant_id
+                 LIMIT 1) AS next)"
+    };
+}
+
+/// Its key has no job that runs.
+macro_rules! key_is_free {
+    () => {
+        "NOT EXISTS (
+             SELECT 1
+             FROM jobs AS other
+             WHERE other.tenant_id = job.tenant_id
+                 AND other.concurrency_key = job.concurrency_key
+                 AND other.status = 'running'
+                 AND other.concurrency_key IS NOT NULL)"
+    };
+}
+
+macro_rules! claim_one {
+    ($found:expr) => {
+        concat!(
+            "UPDATE jobs
+             SET status = 'running', due_at = COALESCE($1, now()) + $3, attempts = attempts + 1, fence = fence + 1
+             WHERE id = (",
+            $found,
+            ") RETURNING ",
+            job_columns!()
+        )
+    };
+}
+
+/// Looks at the 64 jobs of each tenant that have waited longest.
+const CLAIM_BY_AGE: &str = claim_one!(concat!(
+    turns!(),
+    " SELECT found.id
+     FROM turns
+     CROSS JOIN LATERAL (
+         SELECT job.id
+         FROM jobs AS job
+         WHERE job.status = 'ready' AND job.due_at <= COALESCE($1, now())
+             AND job.id = ANY (ARRAY(
+                 SELECT oldest.id
+                 FROM jobs AS oldest
+                 WHERE oldest.status = 'ready' AND oldest.concurrency_key IS NOT NULL AND oldest.kind = $2
+                     AND oldest.tenant_id = turns.tenant_id AND oldest.due_at <= COALESCE($1, now())
+                 ORDER BY oldest.due_at, oldest.id
+                 LIMIT 64))
+             AND ",
+    key_is_free!(),
+    "    ORDER BY job.due_at, job.id
+         LIMIT 1
+         FOR UPDATE SKIP LOCKED) AS found
+     WHERE turns.tenant_id <> ALL ($5::uuid[])
+     LIMIT 1"
+));
+
+/// Looks at the first job of every key of a tenant that has more due jobs than [`CLAIM_BY_AGE`] looks at.
+const CLAIM_BY_KEY: &str = claim_one!(concat!(
+    turns!(),
+    " SELECT found.id
+     FROM turns
+     CROSS JOIN LATERAL (
+         WITH RECURSIVE keys (concurrency_key) AS (
+             (SELECT concurrency_key
+              FROM jobs
+              WHERE status = 'ready' AND concurrency_key IS NOT NULL AND kind = $2 AND tenant_id = turns.tenant_id
+              ORDER BY concurrency_key
+              LIMIT 1)
+             UNION ALL
+             SELECT next.concurrency_key
+             FROM keys
+             CROSS JOIN LATERAL (
+                 SELECT concurrency_key
+                 FROM jobs
+                 WHERE status = 'ready' AND concurrency_key IS NOT NULL AND kind = $2
+                     AND tenant_id = turns.tenant_id AND concurrency_key > keys.concurrency_key
+                 ORDER BY concurrency_key
+                 LIMIT 1) AS next)
+         SELECT job.id
+         FROM keys
+         CROSS JOIN LATERAL (
+             SELECT job.id
+             FROM jobs AS job
+             WHERE job.status = 'ready' AND job.concurrency_key IS NOT NULL AND job.kind = $2
+                 AND job.tenant_id = turns.tenant_id AND job.concurrency_key = keys.concurrency_key
+                 AND job.due_at <= COALESCE($1, now())
+                 AND ",
+    key_is_free!(),
+    "        ORDER BY job.due_at, job.id
+             LIMIT 1
+             FOR UPDATE SKIP LOCKED) AS job
+         LIMIT 1) AS found
+     WHERE turns.tenant_id <> ALL ($5::uuid[])
+         AND EXISTS (
+             SELECT 1
+             FROM jobs AS many
+             WHERE many.status = 'ready' AND many.concurrency_key IS NOT NULL AND many.kind = $2
+                 AND many.tenant_id = turns.tenant_id AND many.due_at <= COALESCE($1, now())
+             ORDER BY many.due_at, many.id
+             LIMIT 1 OFFSET 64)
+     LIMIT 1"
+));
+
+/// Leases as arrays.
+fn columns(leases: &[Lease]) -> (Vec<Uuid>, Vec<i64>) {
+    leases.iter().map(|lease| (lease.job.as_uuid(), lease.fence)).unzip()
+}
+
+fn names(kinds: &[JobKind]) -> Vec<&'static str> {
+    kinds.iter().map(|kind| kind.as_str()).collect()
+}
+
+fn push_dead(query: &mut QueryBuilder<Postgres>, tenant: TenantId, filter: DeadFilter) {
+    query
+        .push(" WHERE status = 'dead' AND tenant_id = ")
+        .push_bind(tenant.as_uuid());
+    if let Some(kind) = filter.kind {
+        query.push(" AND kind = ").push_bind(kind.as_str());
+    }
+    if let Some(from) = filter.from {
+        query.push(" AND finished_at >= ").push_bind(from);
+    }
+    if let Some(to) = filter.to {
+        query.push(" AND finished_at < ").push_bind(to);
     }
 }
 
@@ -260,6 +570,7 @@ pub(super) async fn end_claim(
              due_at = COALESCE(LEAST($5, wake_at), run_at),
              finished_at = CASE WHEN wake_at IS NULL AND $4 <> 'ready' THEN COALESCE($3, now()) END,
              wake_at = NULL,
+             lost = 0,
              attempts = CASE WHEN $6 THEN 0 ELSE attempts END,
              last_error = COALESCE($7, last_error)
          WHERE id = $1 AND fence = $2 AND status = 'running' AND due_at > COALESCE($3, now())",
@@ -275,6 +586,40 @@ pub(super) async fn end_claim(
     .await
     .map_err(db)?;
     Ok(done.rows_affected() > 0)
+}
+
+/// Ends held claims for good: with a code they are dead, without one done.
+pub(super) async fn end_claims(
+    connection: &mut PgConnection,
+    ends: &[(Lease, Option<&str>)],
+    now: DateTime<Utc>,
+) -> StoreResult<()> {
+    let ids: Vec<_> = ends.iter().map(|(lease, _)| lease.job.as_uuid()).collect();
+    let codes: Vec<_> = ends.iter().map(|(_, code)| code.map(values::text)).collect();
+    sqlx::query(
+        "UPDATE jobs
+         SET status = CASE
+                 WHEN jobs.wake_at IS NOT NULL THEN 'ready'
+                 WHEN held.code IS NULL THEN 'done'
+                 ELSE 'dead'
+             END,
+             run_at = COALESCE(jobs.wake_at, jobs.run_at),
+             due_at = COALESCE(jobs.wake_at, jobs.run_at),
+             finished_at = CASE WHEN jobs.wake_at IS NULL THEN $3::timestamptz END,
+             wake_at = NULL,
+             lost = 0,
+             attempts = CASE WHEN held.code IS NULL THEN 0 ELSE jobs.attempts END,
+             last_error = COALESCE(held.code, jobs.last_error)
+         FROM UNNEST($1::uuid[], $2::text[]) AS held (id, code)
+         WHERE jobs.id = held.id",
+    )
+    .bind(ids)
+    .bind(codes)
+    .bind(now)
+    .execute(connection)
+    .await
+    .map_err(db)?;
+    Ok(())
 }
 
 /// Stores a job for a target, or moves the unfinished one forward to it.

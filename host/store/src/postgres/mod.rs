@@ -123,6 +123,10 @@ impl Store for PostgresStore {
         "postgres"
     }
 
+    fn side_by_side(&self) -> usize {
+        2
+    }
+
     async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
         let mut connection = self.pool.acquire().await.map_err(db)?;
         self.time(&mut connection).await

@@ -3,7 +3,10 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
-    model::{Account, AccountStatus, AppliedEvent, Event, InboxItem, InboxStatus, JobKind, Lease, NewEvent, NewJob},
+    model::{
+        Account, AccountStatus, AppliedEvent, Event, InboxItem, JobKind, NewEvent, NewWebhook, Settled, WebhookEnd,
+        WebhookVerdict,
+    },
     store::{Cursor, EventFilter, Events, JobEnd, Page, PageRequest, StoreError, StoreResult, StoredInbox},
 };
 use patchbay_core::{EventId, EventKind, InboxId, IncomingEvent, JobId, PostId, ProviderId, TenantId};
@@ -13,7 +16,7 @@ use uuid::Uuid;
 use super::{
     SqliteStore,
     accounts::erase,
-    jobs::{end_claim, finish_job, hold, put_job},
+    jobs::{end_claim, finish_job, hold},
     list, micros,
     post_effects::{self, add_remote_ids, wake_post},
 };
@@ -25,75 +28,70 @@ use crate::{
 
 #[async_trait]
 impl Events for SqliteStore {
-    async fn store_inbox(&self, item: &InboxItem, job: &NewJob) -> StoreResult<StoredInbox> {
+    async fn store_inbox(&self, webhooks: &[NewWebhook]) -> StoreResult<Vec<StoredInbox>> {
         let mut tx = self.begin().await?;
         let now = self.time();
-        let stored = sqlx::query(
-            "INSERT INTO inbox
-                 (id, tenant_id, provider, client_id, scheme, digest, body, received_at, status, correlation_id)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-             ON CONFLICT (tenant_id, provider, digest) DO NOTHING",
-        )
-        .bind(item.id.as_uuid())
-        .bind(item.tenant.as_uuid())
-        .bind(item.provider.as_str())
-        .bind(&item.client_id)
-        .bind(&item.scheme)
-        .bind(&item.digest[..])
-        .bind(&item.body)
-        .bind(micros(item.received_at))
-        .bind(item.status.as_str())
-        .bind(&item.correlation_id)
-        .execute(&mut *tx)
-        .await
-        .map_err(db)?;
-        if stored.rows_affected() == 0 {
-            return Ok(StoredInbox::Duplicate);
+        let mut answers = Vec::with_capacity(webhooks.len());
+        for NewWebhook { item, job } in webhooks {
+            let stored = sqlx::query(
+                "INSERT INTO inbox
+                     (id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                 ON CONFLICT (tenant_id, provider, digest) DO NOTHING",
+            )
+            .bind(item.id.as_uuid())
+            .bind(item.tenant.as_uuid())
+            .bind(item.provider.as_str())
+            .bind(&item.client_id)
+            .bind(&item.scheme)
+            .bind(&item.digest[..])
+            .bind(&item.body)
+            .bind(micros(item.received_at))
+            .bind(&item.correlation_id)
+            .execute(&mut *tx)
+            .await
+            .map_err(db)?;
+            if stored.rows_affected() == 0 {
+                answers.push(StoredInbox::Duplicate);
+                continue;
+            }
+            sqlx::query(
+                "INSERT INTO jobs
+                     (id, tenant_id, kind, target, status, run_at, due_at, attempts, fence, correlation_id, created_at)
+                 VALUES ($1, $2, 'ingest', $3, 'ready', $4, $4, 0, 0, $5, $4)",
+            )
+            .bind(job.as_uuid())
+            .bind(item.tenant.as_uuid())
+            .bind(item.id.as_uuid())
+            .bind(micros(now))
+            .bind(&item.correlation_id)
+            .execute(&mut *tx)
+            .await
+            .map_err(db)?;
+            answers.push(StoredInbox::New);
         }
-        put_job(&mut tx, job, job.target, now).await?;
         tx.commit().await.map_err(db)?;
-        Ok(StoredInbox::New)
+        Ok(answers)
     }
 
-    async fn inbox(&self, id: InboxId) -> StoreResult<Option<InboxItem>> {
+    async fn inbox(&self, ids: &[InboxId]) -> StoreResult<Vec<InboxItem>> {
         let mut connection = self.readers.acquire().await.map_err(db)?;
-        read_inbox(&mut connection, id).await
+        let mut items = Vec::with_capacity(ids.len());
+        for id in ids {
+            items.extend(read_inbox(&mut connection, *id).await?);
+        }
+        Ok(items)
     }
 
-    async fn apply_events(
-        &self,
-        lease: Lease,
-        inbox: InboxId,
-        events: &[IncomingEvent],
-        ids: &[EventId],
-    ) -> StoreResult<Vec<AppliedEvent>> {
-        values::check_ids(events, ids)?;
+    async fn settle_webhooks(&self, ends: &[WebhookEnd]) -> StoreResult<Vec<Settled>> {
         let mut tx = self.begin().await?;
         let now = self.time();
-        hold(&mut tx, lease, None, JobKind::Ingest, inbox.as_uuid(), now).await?;
-        let item = read_inbox(&mut tx, inbox).await?.ok_or(StoreError::Stale)?;
-        let mut applied = Vec::with_capacity(events.len());
-        for (event, id) in events.iter().zip(ids) {
-            applied.push(self.apply(&mut tx, &item, event, *id, now).await?);
-        }
-        settle_inbox(&mut tx, inbox, InboxStatus::Done, None).await?;
-        if !end_claim(&mut tx, lease, &JobEnd::Done, now).await? {
-            return Err(StoreError::Stale);
+        let mut settled = Vec::with_capacity(ends.len());
+        for end in ends {
+            settled.push(self.settle(&mut tx, end, now).await?);
         }
         tx.commit().await.map_err(db)?;
-        Ok(applied)
-    }
-
-    async fn bury_inbox(&self, lease: Lease, inbox: InboxId, code: &str) -> StoreResult<()> {
-        let mut tx = self.begin().await?;
-        let now = self.time();
-        hold(&mut tx, lease, None, JobKind::Ingest, inbox.as_uuid(), now).await?;
-        settle_inbox(&mut tx, inbox, InboxStatus::Dead, Some(code)).await?;
-        let end = JobEnd::Dead { code: code.to_owned() };
-        if !end_claim(&mut tx, lease, &end, now).await? {
-            return Err(StoreError::Stale);
-        }
-        tx.commit().await.map_err(db)
+        Ok(settled)
     }
 
     async fn events(&self, tenant: TenantId, filter: &EventFilter, page: PageRequest) -> StoreResult<Page<Event>> {
@@ -126,6 +124,35 @@ impl Events for SqliteStore {
 }
 
 impl SqliteStore {
+    async fn settle(
+        &self,
+        connection: &mut SqliteConnection,
+        end: &WebhookEnd,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Settled> {
+        let WebhookEnd { lease, inbox, verdict } = end;
+        match hold(connection, *lease, None, JobKind::Ingest, inbox.as_uuid(), now).await {
+            Ok(()) => {}
+            Err(StoreError::Stale) => return Ok(Settled::Stale),
+            Err(error) => return Err(error),
+        }
+        let Some(item) = read_inbox(connection, *inbox).await? else {
+            return Ok(Settled::Stale);
+        };
+        let (job_end, settled) = match verdict {
+            WebhookVerdict::Read(events) => {
+                let mut applied = Vec::with_capacity(events.len());
+                for (id, event) in events {
+                    applied.push(self.apply(connection, &item, event, *id, now).await?);
+                }
+                (JobEnd::Done, Settled::Applied(applied))
+            }
+            WebhookVerdict::Dead(code) => (JobEnd::Dead { code: code.clone() }, Settled::Buried),
+        };
+        end_claim(connection, *lease, &job_end, now).await?;
+        Ok(settled)
+    }
+
     async fn apply(
         &self,
         connection: &mut SqliteConnection,
@@ -329,26 +356,10 @@ async fn revoke(
     finish_job(connection, JobKind::Refresh, account.id.as_uuid(), now).await
 }
 
-async fn settle_inbox(
-    connection: &mut SqliteConnection,
-    inbox: InboxId,
-    status: InboxStatus,
-    code: Option<&str>,
-) -> StoreResult<()> {
-    sqlx::query("UPDATE inbox SET status = $2, status_code = $3 WHERE id = $1")
-        .bind(inbox.as_uuid())
-        .bind(status.as_str())
-        .bind(code.map(values::text))
-        .execute(connection)
-        .await
-        .map_err(db)?;
-    Ok(())
-}
-
 async fn read_inbox(connection: &mut SqliteConnection, id: InboxId) -> StoreResult<Option<InboxItem>> {
     let id: Uuid = id.as_uuid();
     let row = sqlx::query(
-        "SELECT id, tenant_id, provider, client_id, scheme, digest, body, received_at, status, correlation_id
+        "SELECT id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id
          FROM inbox
          WHERE id = $1",
     )

@@ -1,8 +1,8 @@
 //! The queue.
 //!
-//! `due_at` is when a job can be claimed: its `run_at` while it is ready, the end of its lease while it runs. So one
-//! index finds waiting jobs and jobs whose worker is gone. `wake_at` notes, while a job runs, when it was asked to run
-//! again; the end of the claim obeys it.
+//! `due_at` is when a job can be claimed: its `run_at` while it is ready, the end of its lease while it runs. `wake_at`
+//! notes, while a job runs, when it was asked to run again; the end of the claim obeys it. Jobs that have ended stand in
+//! no index that a claim reads, so a claim costs the same however many there are.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
     model::{Job, JobKind, Lease, NewJob},
-    store::{JobEnd, JobStats, Jobs, StoreError, StoreResult},
+    store::{Claim, Cursor, DeadFilter, JobEnd, JobStats, Jobs, Page, PageRequest, StoreError, StoreResult},
 };
-use patchbay_core::TenantId;
-use sqlx::{Row, SqliteConnection};
+use patchbay_core::{JobId, TenantId};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{SqliteStore, list, maybe_micros, micros};
@@ -25,56 +25,40 @@ use crate::{
 
 #[async_trait]
 impl Jobs for SqliteStore {
-    async fn claim_job(&self, kinds: &[JobKind], lease: Duration) -> StoreResult<Option<Job>> {
-        let now = self.time();
-        let row = sqlx::query(concat!(
-            "UPDATE jobs
-             SET status = 'running', due_at = $3, attempts = attempts + 1, fence = fence + 1,
-                 wake_at = CASE WHEN wake_at > $1 THEN wake_at END
-             WHERE id = (
-                 SELECT job.id
-                 FROM jobs AS job
-                 WHERE job.status IN ('ready', 'running')
-                     AND job.due_at <= $1
-                     AND job.kind IN (SELECT value FROM json_each($2))
-                     AND (job.concurrency_key IS NULL
-                         OR job.status = 'running'
-                         OR NOT EXISTS (
-                             SELECT 1
-                             FROM jobs AS other
-                             WHERE other.tenant_id = job.tenant_id
-                                 AND other.concurrency_key = job.concurrency_key
-                                 AND other.status = 'running'
-                                 AND other.concurrency_key IS NOT NULL))
-                 ORDER BY job.due_at, job.id
-                 LIMIT 1)
-             RETURNING ",
-            job_columns!()
-        ))
-        .bind(micros(now))
-        .bind(list(kinds.iter().map(|kind| kind.as_str())))
-        .bind(micros(now + span(lease)))
-        .fetch_optional(&self.writer)
-        .await
-        .map_err(db)?;
-        row.as_ref().map(rows::job).transpose()
+    async fn claim_jobs(&self, claim: Claim<'_>) -> StoreResult<Vec<Job>> {
+        if let Some(job) = self.take_over(claim.kind, claim.lease).await? {
+            return Ok(vec![job]);
+        }
+        if claim.kind.takes_turns() {
+            self.claim_turn(claim).await
+        } else {
+            self.claim_batch(claim).await
+        }
     }
 
-    async fn renew_lease(&self, lease: Lease, ttl: Duration) -> StoreResult<bool> {
+    async fn renew_leases(&self, leases: &[Lease], ttl: Duration) -> StoreResult<Vec<Lease>> {
+        let mut tx = self.begin().await?;
         let now = self.time();
-        let done = sqlx::query(
-            "UPDATE jobs
-             SET due_at = $4
-             WHERE id = $1 AND fence = $2 AND status = 'running' AND due_at > $3",
-        )
-        .bind(lease.job.as_uuid())
-        .bind(lease.fence)
-        .bind(micros(now))
-        .bind(micros(now + span(ttl)))
-        .execute(&self.writer)
-        .await
-        .map_err(db)?;
-        Ok(done.rows_affected() > 0)
+        let mut held = Vec::with_capacity(leases.len());
+        for lease in leases {
+            let done = sqlx::query(
+                "UPDATE jobs
+                 SET due_at = $4
+                 WHERE id = $1 AND fence = $2 AND status = 'running' AND due_at > $3",
+            )
+            .bind(lease.job.as_uuid())
+            .bind(lease.fence)
+            .bind(micros(now))
+            .bind(micros(now + span(ttl)))
+            .execute(&mut *tx)
+            .await
+            .map_err(db)?;
+            if done.rows_affected() > 0 {
+                held.push(*lease);
+            }
+        }
+        tx.commit().await.map_err(db)?;
+        Ok(held)
     }
 
     async fn end_job(&self, lease: Lease, end: &JobEnd) -> StoreResult<bool> {
@@ -118,43 +102,59 @@ impl Jobs for SqliteStore {
     }
 
     async fn next_due(&self, kinds: &[JobKind]) -> StoreResult<Option<DateTime<Utc>>> {
-        let row = sqlx::query(
-            "SELECT job.due_at
-             FROM jobs AS job
-             WHERE job.status IN ('ready', 'running')
-                 AND (job.status = 'ready' OR job.due_at <= $1)
-                 AND job.kind IN (SELECT value FROM json_each($2))
-                 AND (job.concurrency_key IS NULL
-                     OR job.status = 'running'
-                     OR NOT EXISTS (
-                         SELECT 1
-                         FROM jobs AS other
-                         WHERE other.tenant_id = job.tenant_id
-                             AND other.concurrency_key = job.concurrency_key
-                             AND other.status = 'running'
-                             AND other.concurrency_key IS NOT NULL))
-             ORDER BY job.due_at, job.id
-             LIMIT 1",
-        )
-        .bind(micros(self.time()))
-        .bind(list(kinds.iter().map(|kind| kind.as_str())))
-        .fetch_optional(&self.readers)
-        .await
-        .map_err(db)?;
-        row.map(|row| Cells::of(&row, "jobs").time("due_at")).transpose()
+        let mut next: Option<DateTime<Utc>> = None;
+        for kind in kinds {
+            // The first one whose key is free, among as many as a claim looks at; and an abandoned one.
+            let row = sqlx::query(
+                "SELECT MIN(due_at) AS due_at
+                 FROM (
+                     SELECT due_at
+                     FROM (
+                         SELECT due_at, tenant_id, concurrency_key
+                         FROM jobs
+                         WHERE status = 'ready' AND kind = $2
+                         ORDER BY due_at, id
+                         LIMIT 64) AS first
+                     WHERE first.concurrency_key IS NULL
+                         OR NOT EXISTS (
+                             SELECT 1
+                             FROM jobs AS other
+                             WHERE other.tenant_id = first.tenant_id
+                                 AND other.concurrency_key = first.concurrency_key
+                                 AND other.status = 'running'
+                                 AND other.concurrency_key IS NOT NULL)
+                     UNION ALL
+                     SELECT due_at FROM jobs WHERE status = 'running' AND kind = $2 AND due_at <= $1)",
+            )
+            .bind(micros(self.time()))
+            .bind(kind.as_str())
+            .fetch_one(&self.readers)
+            .await
+            .map_err(db)?;
+            let due = Cells::of(&row, "jobs").maybe_time("due_at")?;
+            next = next.into_iter().chain(due).min();
+        }
+        Ok(next)
     }
 
     async fn job_stats(&self) -> StoreResult<JobStats> {
         let now = self.time();
         let row = sqlx::query(
-            "SELECT
-                 (SELECT COUNT(*) FROM jobs WHERE status IN ('ready', 'running') AND due_at <= $1) AS due,
-                 (SELECT MIN(due_at) FROM jobs WHERE status IN ('ready', 'running') AND due_at <= $1) AS oldest,
+            "WITH due AS (
+                 SELECT due_at FROM jobs
+                 WHERE status = 'ready' AND kind IN (SELECT value FROM json_each($2)) AND due_at <= $1
+                 UNION ALL
+                 SELECT due_at FROM jobs
+                 WHERE status = 'running' AND kind IN (SELECT value FROM json_each($2)) AND due_at <= $1)
+             SELECT
+                 (SELECT COUNT(*) FROM due) AS due,
+                 (SELECT MIN(due_at) FROM due) AS oldest,
                  (SELECT COUNT(*) FROM jobs
-                  WHERE status IN ('ready', 'running') AND due_at > $1 AND status = 'running') AS running,
+                  WHERE status = 'running' AND kind IN (SELECT value FROM json_each($2)) AND due_at > $1) AS running,
                  (SELECT COUNT(*) FROM jobs WHERE status IN ('done', 'dead') AND status = 'dead') AS dead",
         )
         .bind(micros(now))
+        .bind(list(JobKind::ALL.iter().map(|kind| kind.as_str())))
         .fetch_one(&self.readers)
         .await
         .map_err(db)?;
@@ -168,32 +168,259 @@ impl Jobs for SqliteStore {
         })
     }
 
-    async fn purge_jobs(&self, before: DateTime<Utc>, limit: u32) -> StoreResult<u64> {
+    async fn dead_jobs(&self, tenant: TenantId, filter: DeadFilter, page: PageRequest) -> StoreResult<Page<Job>> {
+        let mut query = QueryBuilder::<Sqlite>::new(concat!("SELECT ", job_columns!(), " FROM jobs"));
+        push_dead(&mut query, tenant, filter);
+        if let Some(after) = page.after {
+            query.push(" AND (finished_at, id) < (").push_bind(micros(after.at));
+            query.push(", ").push_bind(after.id).push(")");
+        }
+        query
+            .push(" ORDER BY finished_at DESC, id DESC LIMIT ")
+            .push_bind(values::page_rows(page));
+        let found = query.build().fetch_all(&self.readers).await.map_err(db)?;
+        let jobs = found.iter().map(rows::job).collect::<Result<_, _>>()?;
+        Ok(values::page(jobs, page, |job: &Job| Cursor {
+            at: job.finished_at.unwrap_or(job.created_at),
+            id: job.id.as_uuid(),
+        }))
+    }
+
+    async fn revive_job(&self, tenant: TenantId, id: JobId) -> StoreResult<Option<bool>> {
         let mut tx = self.begin().await?;
-        let ended = sqlx::query(
-            "DELETE FROM jobs
-             WHERE id IN (
-                 SELECT id FROM jobs WHERE status IN ('done', 'dead') AND finished_at < $1 LIMIT $2)
-             RETURNING kind, target",
-        )
-        .bind(micros(before))
-        .bind(i64::from(limit))
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(db)?;
-        for row in &ended {
-            let cells = Cells::of(row, "jobs");
-            if cells.name::<JobKind>("kind")? == JobKind::Ingest {
-                sqlx::query("DELETE FROM inbox WHERE id = $1")
-                    .bind(cells.uuid("target")?)
-                    .execute(&mut *tx)
-                    .await
-                    .map_err(db)?;
-            }
+        let known: Option<i64> =
+            sqlx::query_scalar("SELECT 1 FROM jobs WHERE id = $1 AND tenant_id = $2 AND status = 'dead'")
+                .bind(id.as_uuid())
+                .bind(tenant.as_uuid())
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(db)?;
+        if known.is_none() {
+            return Ok(None);
+        }
+        let revived = revive(&mut tx, id.as_uuid(), self.time()).await?;
+        tx.commit().await.map_err(db)?;
+        Ok(Some(revived))
+    }
+
+    async fn revive_jobs(&self, tenant: TenantId, filter: DeadFilter, limit: u32) -> StoreResult<u64> {
+        let mut tx = self.begin().await?;
+        let mut query = QueryBuilder::<Sqlite>::new("SELECT id FROM jobs");
+        push_dead(&mut query, tenant, filter);
+        query
+            .push(
+                " AND NOT EXISTS (
+                     SELECT 1
+                     FROM jobs AS live
+                     WHERE live.target = jobs.target AND live.kind = jobs.kind AND live.status IN ('ready', 'running'))
+                 ORDER BY finished_at, id LIMIT ",
+            )
+            .push_bind(i64::from(limit));
+        let ids: Vec<Uuid> = query.build_query_scalar().fetch_all(&mut *tx).await.map_err(db)?;
+        let mut revived = 0;
+        for id in ids {
+            revived += u64::from(revive(&mut tx, id, self.time()).await?);
         }
         tx.commit().await.map_err(db)?;
-        Ok(ended.len() as u64)
+        Ok(revived)
     }
+
+    async fn purge_jobs(&self, done: DateTime<Utc>, dead: DateTime<Utc>, limit: u32) -> StoreResult<u64> {
+        let mut tx = self.begin().await?;
+        let mut gone = 0;
+        for (status, before) in [("done", done), ("dead", dead)] {
+            let ended = sqlx::query(
+                "DELETE FROM jobs
+                 WHERE id IN (
+                     SELECT id
+                     FROM jobs
+                     WHERE status IN ('done', 'dead') AND status = $3 AND finished_at < $1
+                     ORDER BY finished_at
+                     LIMIT $2)
+                 RETURNING kind, target",
+            )
+            .bind(micros(before))
+            .bind(i64::from(limit))
+            .bind(status)
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(db)?;
+            for row in &ended {
+                let cells = Cells::of(row, "jobs");
+                if cells.name::<JobKind>("kind")? == JobKind::Ingest {
+                    sqlx::query("DELETE FROM inbox WHERE id = $1")
+                        .bind(cells.uuid("target")?)
+                        .execute(&mut *tx)
+                        .await
+                        .map_err(db)?;
+                }
+            }
+            gone += ended.len() as u64;
+        }
+        tx.commit().await.map_err(db)?;
+        Ok(gone)
+    }
+}
+
+impl SqliteStore {
+    /// Claims a job whose worker is gone.
+    async fn take_over(&self, kind: JobKind, lease: Duration) -> StoreResult<Option<Job>> {
+        let now = self.time();
+        let row = sqlx::query(concat!(
+            "UPDATE jobs
+             SET due_at = $3, attempts = attempts + 1, lost = lost + 1, fence = fence + 1,
+                 wake_at = CASE WHEN wake_at > $1 THEN wake_at END
+             WHERE id = (
+                 SELECT id
+                 FROM jobs
+                 WHERE status = 'running' AND kind = $2 AND due_at <= $1
+                 ORDER BY due_at, id
+                 LIMIT 1)
+             RETURNING ",
+            job_columns!()
+        ))
+        .bind(micros(now))
+        .bind(kind.as_str())
+        .bind(micros(now + span(lease)))
+        .fetch_optional(&self.writer)
+        .await
+        .map_err(db)?;
+        row.as_ref().map(rows::job).transpose()
+    }
+
+    async fn claim_batch(&self, claim: Claim<'_>) -> StoreResult<Vec<Job>> {
+        let now = self.time();
+        let rows = sqlx::query(concat!(
+            "UPDATE jobs
+             SET status = 'running', due_at = $3, attempts = attempts + 1, fence = fence + 1
+             WHERE id IN (
+                 SELECT id
+                 FROM jobs
+                 WHERE status = 'ready' AND kind = $2 AND due_at <= $1
+                 ORDER BY due_at, id
+                 LIMIT $4)
+             RETURNING ",
+            job_columns!()
+        ))
+        .bind(micros(now))
+        .bind(claim.kind.as_str())
+        .bind(micros(now + span(claim.lease)))
+        .bind(i64::from(claim.limit))
+        .fetch_all(&self.writer)
+        .await
+        .map_err(db)?;
+        let mut jobs = rows.iter().map(rows::job).collect::<StoreResult<Vec<_>>>()?;
+        jobs.sort_by_key(|job| (job.run_at, job.id));
+        Ok(jobs)
+    }
+
+    /// Claims one job of the next tenant: the one that has waited longest, of those whose key is free.
+    async fn claim_turn(&self, claim: Claim<'_>) -> StoreResult<Vec<Job>> {
+        let first = TenantId::from_uuid(Uuid::nil());
+        // From the tenant that was served last to the end, then all.
+        for start in claim.after.into_iter().chain([first]) {
+            let now = self.time();
+            let row = sqlx::query(concat!(
+                "WITH RECURSIVE turns (tenant_id) AS (
+                     SELECT (
+                         SELECT tenant_id
+                         FROM jobs
+                         WHERE status = 'ready' AND concurrency_key IS NOT NULL AND kind = $2 AND tenant_id > $4
+                         ORDER BY tenant_id
+                         LIMIT 1)
+                     UNION ALL
+                     SELECT (
+                         SELECT tenant_id
+                         FROM jobs
+                         WHERE status = 'ready' AND concurrency_key IS NOT NULL AND kind = $2
+                             AND tenant_id > turns.tenant_id
+                         ORDER BY tenant_id
+                         LIMIT 1)
+                     FROM turns
+                     WHERE turns.tenant_id IS NOT NULL)
+                 UPDATE jobs
+                 SET status = 'running', due_at = $3, attempts = attempts + 1, fence = fence + 1
+                 WHERE id = (
+                     SELECT found
+                     FROM (
+                         SELECT (
+                             SELECT job.id
+                             FROM jobs AS job
+                             WHERE job.status = 'ready' AND job.concurrency_key IS NOT NULL AND job.kind = $2
+                                 AND job.tenant_id = turns.tenant_id AND job.due_at <= $1
+                                 AND NOT EXISTS (
+                                     SELECT 1
+                                     FROM jobs AS other
+                                     WHERE other.tenant_id = job.tenant_id
+                                         AND other.concurrency_key = job.concurrency_key
+                                         AND other.status = 'running'
+                                         AND other.concurrency_key IS NOT NULL)
+                             ORDER BY job.due_at, job.id
+                             LIMIT 1) AS found
+                         FROM turns
+                         WHERE turns.tenant_id IS NOT NULL
+                             AND lower(hex(turns.tenant_id)) NOT IN (SELECT value FROM json_each($5)))
+                     WHERE found IS NOT NULL
+                     LIMIT 1)
+                 RETURNING ",
+                job_columns!()
+            ))
+            .bind(micros(now))
+            .bind(claim.kind.as_str())
+            .bind(micros(now + span(claim.lease)))
+            .bind(start.as_uuid())
+            .bind(list(
+                claim
+                    .except
+                    .iter()
+                    .map(|tenant| tenant.as_uuid().simple().to_string())
+                    .collect::<Vec<_>>()
+                    .iter()
+                    .map(String::as_str),
+            ))
+            .fetch_optional(&self.writer)
+            .await
+            .map_err(db)?;
+            if let Some(row) = &row {
+                return Ok(vec![rows::job(row)?]);
+            }
+        }
+        Ok(Vec::new())
+    }
+}
+
+fn push_dead(query: &mut QueryBuilder<Sqlite>, tenant: TenantId, filter: DeadFilter) {
+    query
+        .push(" WHERE status = 'dead' AND tenant_id = ")
+        .push_bind(tenant.as_uuid());
+    if let Some(kind) = filter.kind {
+        query.push(" AND kind = ").push_bind(kind.as_str());
+    }
+    if let Some(from) = filter.from {
+        query.push(" AND finished_at >= ").push_bind(micros(from));
+    }
+    if let Some(to) = filter.to {
+        query.push(" AND finished_at < ").push_bind(micros(to));
+    }
+}
+
+/// Makes a dead job ready. `false`: its target has an unfinished job.
+async fn revive(connection: &mut SqliteConnection, id: Uuid, now: DateTime<Utc>) -> StoreResult<bool> {
+    let done = sqlx::query(
+        "UPDATE jobs
+         SET status = 'ready', run_at = $2, due_at = $2, wake_at = NULL, attempts = 0, lost = 0, finished_at = NULL
+         WHERE id = $1 AND status = 'dead'
+             AND NOT EXISTS (
+                 SELECT 1
+                 FROM jobs AS live
+                 WHERE live.target = jobs.target AND live.kind = jobs.kind AND live.status IN ('ready', 'running'))",
+    )
+    .bind(id)
+    .bind(micros(now))
+    .execute(connection)
+    .await
+    .map_err(db)?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// Checks that a lease is good for work on a target, and keeps it so until the transaction ends.
@@ -246,6 +473,7 @@ pub(super) async fn end_claim(
              due_at = COALESCE(MIN(COALESCE($5, wake_at), COALESCE(wake_at, $5)), run_at),
              finished_at = CASE WHEN wake_at IS NULL AND $4 <> 'ready' THEN $3 END,
              wake_at = NULL,
+             lost = 0,
              attempts = CASE WHEN $6 THEN 0 ELSE attempts END,
              last_error = COALESCE($7, last_error)
          WHERE id = $1 AND fence = $2 AND status = 'running' AND due_at > $3",

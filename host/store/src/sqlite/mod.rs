@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
     env::{Clock, Env, Ids},
+    model::JobKind,
     store::{Store, StoreError, StoreResult},
 };
 use serde_json::Value;
@@ -119,6 +120,10 @@ impl Store for SqliteStore {
         "sqlite"
     }
 
+    fn side_by_side(&self) -> usize {
+        1
+    }
+
     async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
         Ok(self.time())
     }
@@ -138,9 +143,10 @@ impl Store for SqliteStore {
         sqlx::query(
             "UPDATE jobs
              SET due_at = $1
-             WHERE status IN ('ready', 'running') AND due_at > $1 AND status = 'running'",
+             WHERE status = 'running' AND kind IN (SELECT value FROM json_each($2)) AND due_at > $1",
         )
         .bind(micros(self.time()))
+        .bind(list(JobKind::ALL.iter().map(|kind| kind.as_str())))
         .execute(&mut *tx)
         .await
         .map_err(db)?;

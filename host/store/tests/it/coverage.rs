@@ -9,9 +9,7 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{model::*, store::*};
-use patchbay_core::{
-    AccountId, ApiKeyId, EventId, InboxId, IncomingEvent, MediaId, PostId, ProviderId, SlotId, TenantId,
-};
+use patchbay_core::{AccountId, ApiKeyId, InboxId, JobId, MediaId, PostId, ProviderId, SlotId, TenantId};
 use uuid::Uuid;
 
 use crate::{
@@ -60,6 +58,10 @@ impl Store for Counting {
     fn backend(&self) -> &'static str {
         self.note("backend");
         self.inner.backend()
+    }
+
+    fn side_by_side(&self) -> usize {
+        self.inner.side_by_side()
     }
 
     async fn now(&self) -> StoreResult<DateTime<Utc>> {
@@ -117,12 +119,9 @@ counted! {
         erase_tokens(tenant: TenantId, id: AccountId) -> ();
     }
     Events {
-        store_inbox(item: &InboxItem, job: &NewJob) -> StoredInbox;
-        inbox(id: InboxId) -> Option<InboxItem>;
-        apply_events(
-            lease: Lease, inbox: InboxId, events: &[IncomingEvent], ids: &[EventId]
-        ) -> Vec<AppliedEvent>;
-        bury_inbox(lease: Lease, inbox: InboxId, code: &str) -> ();
+        store_inbox(webhooks: &[NewWebhook]) -> Vec<StoredInbox>;
+        inbox(ids: &[InboxId]) -> Vec<InboxItem>;
+        settle_webhooks(ends: &[WebhookEnd]) -> Vec<Settled>;
         events(tenant: TenantId, filter: &EventFilter, page: PageRequest) -> Page<Event>;
     }
     Flows {
@@ -133,14 +132,17 @@ counted! {
         purge_flows(limit: u32) -> u64;
     }
     Jobs {
-        claim_job(kinds: &[JobKind], lease: Duration) -> Option<Job>;
-        renew_lease(lease: Lease, ttl: Duration) -> bool;
+        claim_jobs(claim: Claim<'_>) -> Vec<Job>;
+        renew_leases(leases: &[Lease], ttl: Duration) -> Vec<Lease>;
         end_job(lease: Lease, end: &JobEnd) -> bool;
         return_job(lease: Lease) -> ();
         wake_job(kind: JobKind, target: Uuid) -> bool;
         next_due(kinds: &[JobKind]) -> Option<DateTime<Utc>>;
         job_stats() -> JobStats;
-        purge_jobs(before: DateTime<Utc>, limit: u32) -> u64;
+        dead_jobs(tenant: TenantId, filter: DeadFilter, page: PageRequest) -> Page<Job>;
+        revive_job(tenant: TenantId, id: JobId) -> Option<bool>;
+        revive_jobs(tenant: TenantId, filter: DeadFilter, limit: u32) -> u64;
+        purge_jobs(done: DateTime<Utc>, dead: DateTime<Utc>, limit: u32) -> u64;
     }
     Keys {
         ensure_tenant(id: TenantId, name: &str) -> Tenant;

@@ -6,10 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use patchbay_app::{
     env::{Clock, Env, FixedClock, Ids},
     model::{
-        Account, AccountStatus, Content, InboxItem, InboxStatus, Job, JobKind, NewAccount, NewEvent, NewJob, NewPost,
-        PostRecord, SealedTokens, TokenUpdate,
+        Account, AccountStatus, AppliedEvent, Content, InboxItem, Job, JobKind, Lease, NewAccount, NewEvent, NewJob,
+        NewPost, NewWebhook, PostRecord, SealedTokens, Settled, TokenUpdate, WebhookEnd, WebhookVerdict,
     },
-    store::{Connected, Enqueued, Store, StoreError, StoreResult, StoredInbox},
+    store::{Claim, Connected, Enqueued, Store, StoreError, StoreResult, StoredInbox},
 };
 use patchbay_core::{
     AccountId, EventId, EventKind, InboxId, IncomingEvent, JobId, PostId, PostKind, PostMode, ProviderId, TenantId,
@@ -183,7 +183,7 @@ impl World {
             tenant,
             kind,
             target,
-            concurrency_key: None,
+            concurrency_key: kind.takes_turns().then(|| target.to_string()),
             run_at: None,
             correlation_id: "cor".into(),
         }
@@ -253,7 +253,9 @@ impl World {
     }
 
     pub async fn claim(&self, kind: JobKind) -> Option<Job> {
-        self.store.claim_job(&[kind], LEASE).await.unwrap()
+        let mut jobs = self.store.claim_jobs(claim_of(kind)).await.unwrap();
+        assert!(jobs.len() <= 1);
+        jobs.pop()
     }
 
     /// Claims the only job of a kind that is due.
@@ -264,9 +266,43 @@ impl World {
     /// Stores a webhook of the app, and returns its row.
     pub async fn webhook(&self, client_id: &str) -> InboxId {
         let item = self.new_webhook(TENANT, client_id);
-        let job = self.job(TENANT, JobKind::Ingest, item.id.as_uuid());
-        assert_eq!(self.store.store_inbox(&item, &job).await.unwrap(), StoredInbox::New);
+        assert_eq!(self.receive_item(&item).await, StoredInbox::New);
         item.id
+    }
+
+    pub async fn receive_item(&self, item: &InboxItem) -> StoredInbox {
+        self.store.store_inbox(&[self.with_job(item)]).await.unwrap()[0]
+    }
+
+    pub fn with_job(&self, item: &InboxItem) -> NewWebhook {
+        NewWebhook {
+            item: item.clone(),
+            job: JobId::from_uuid(self.id()),
+        }
+    }
+
+    /// One stored webhook.
+    pub async fn inbox(&self, id: InboxId) -> Option<InboxItem> {
+        self.store.inbox(&[id]).await.unwrap().pop()
+    }
+
+    /// The end of a webhook that holds these events.
+    pub fn read(&self, lease: Lease, inbox: InboxId, events: &[IncomingEvent]) -> WebhookEnd {
+        let events = events
+            .iter()
+            .map(|event| (EventId::from_uuid(self.id()), event.clone()));
+        WebhookEnd {
+            lease,
+            inbox,
+            verdict: WebhookVerdict::Read(events.collect()),
+        }
+    }
+
+    /// Settles one webhook.
+    pub async fn settle(&self, end: WebhookEnd) -> Settled {
+        let mut settled = self.store.settle_webhooks(&[end]).await.unwrap();
+        assert_eq!(settled.len(), 1);
+        settled.remove(0)
     }
 
     pub fn new_webhook(&self, tenant: TenantId, client_id: &str) -> InboxItem {
@@ -282,7 +318,6 @@ impl World {
             digest,
             body: b"{}".to_vec(),
             received_at: self.now(),
-            status: InboxStatus::Pending,
             correlation_id: "cor".into(),
         }
     }
@@ -301,20 +336,38 @@ impl World {
     }
 
     /// Receives events in one webhook of the app `app`, and applies them as the worker does.
-    pub async fn receive(&self, events: &[IncomingEvent]) -> Vec<patchbay_app::model::AppliedEvent> {
+    pub async fn receive(&self, events: &[IncomingEvent]) -> Vec<AppliedEvent> {
         self.receive_from("app", events).await
     }
 
-    pub async fn receive_from(
-        &self,
-        client_id: &str,
-        events: &[IncomingEvent],
-    ) -> Vec<patchbay_app::model::AppliedEvent> {
+    pub async fn receive_from(&self, client_id: &str, events: &[IncomingEvent]) -> Vec<AppliedEvent> {
         let inbox = self.webhook(client_id).await;
         let job = self.claimed(JobKind::Ingest).await;
         assert_eq!(job.target, inbox.as_uuid());
-        let ids: Vec<_> = events.iter().map(|_| EventId::from_uuid(self.id())).collect();
-        self.store.apply_events(job.lease(), inbox, events, &ids).await.unwrap()
+        match self.settle(self.read(job.lease(), inbox, events)).await {
+            Settled::Applied(events) => events,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A claim of one job.
+pub fn claim_of(kind: JobKind) -> Claim<'static> {
+    Claim {
+        kind,
+        limit: 1,
+        lease: LEASE,
+        after: None,
+        except: &[],
+    }
+}
+
+/// The end of a webhook that nobody can read.
+pub fn bury(lease: Lease, inbox: InboxId) -> WebhookEnd {
+    WebhookEnd {
+        lease,
+        inbox,
+        verdict: WebhookVerdict::Dead("malformed".into()),
     }
 }
 

@@ -26,9 +26,6 @@ const AT_START: [&str; 2] = [
     "UPDATE accounts SET refresh_holder = NULL, refresh_until = NULL WHERE refresh_until IS NOT NULL",
 ];
 
-/// Reads in the order of an index of unfinished jobs alone, and stops at the first that will do.
-const NEXT_JOB: &str = "SELECT job.due_at";
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sqlite_reads_through_indexes() {
     let recorder = Recorder::start();
@@ -55,7 +52,7 @@ async fn sqlite_reads_through_indexes() {
                 report.used.insert(words[at + 1].to_owned());
             }
             // A scan of an index is a scan. What a statement has gathered by itself is not a table.
-            if words[0] == "SCAN" && !["CONSTANT", "json_each", "value"].contains(&words[1]) {
+            if words[0] == "SCAN" && !["CONSTANT", "json_each", "value", "first", "turns", "due"].contains(&words[1]) {
                 report.scan(&sql, words[1], &detail);
             }
             if detail.contains("TEMP B-TREE") && sql.contains("LIMIT") && !sorts_few(&sql) {
@@ -201,8 +198,7 @@ struct Report {
 
 impl Report {
     fn scan(&mut self, sql: &str, table: &str, how: &str) {
-        let is_next_job = sql.starts_with(NEXT_JOB) && sql.ends_with("LIMIT 1") && how.ends_with("jobs_due");
-        if !SMALL.contains(&table) && !AT_START.iter().any(|start| sql.starts_with(start)) && !is_next_job {
+        if !SMALL.contains(&table) && !AT_START.iter().any(|start| sql.starts_with(start)) {
             self.bad.push(format!("{how}: {sql}"));
         }
     }
@@ -362,9 +358,9 @@ const FILL: &str = "
     SELECT tenant_id, id, 1, 'op', now() FROM posts WHERE status = 'published';
 
     INSERT INTO inbox
-        (id, tenant_id, provider, client_id, scheme, digest, body, received_at, status, correlation_id)
+        (id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id)
     SELECT md5('inbox' || n)::uuid, md5('tenant' || (n % 20 + 1))::uuid, 'provider', 'app', '', md5(n::text)::bytea,
-        '', now(), 'done', ''
+        '', now(), ''
     FROM generate_series(1, 3000) AS n;
 
     INSERT INTO events
@@ -388,6 +384,11 @@ const FILL: &str = "
         CASE status WHEN 'queued' THEN 'ready' WHEN 'failed' THEN 'dead' ELSE 'done' END, account_id::text,
         created_at, created_at, 0, 0, '', created_at, created_at
     FROM posts;
+
+    INSERT INTO jobs
+        (id, tenant_id, kind, target, status, run_at, due_at, attempts, fence, correlation_id, created_at)
+    SELECT md5('job' || id)::uuid, tenant_id, 'ingest', id, 'ready', now(), now(), 0, 0, '', now()
+    FROM inbox;
 
     UPDATE jobs SET status = 'running'
     FROM (SELECT target FROM jobs WHERE status = 'ready' LIMIT 200) AS part

@@ -34,7 +34,8 @@ async fn t42_a_genuine_body_that_nobody_can_read_is_kept_and_put_aside() {
         assert_eq!(world.deliver(body).await.status, 200);
     }
     world.work_off().await;
-    let dead = "SELECT count(*) FROM inbox WHERE status = 'dead' AND status_code = 'malformed_webhook'";
+    let dead =
+        "SELECT count(*) FROM jobs WHERE kind = 'ingest' AND status = 'dead' AND last_error = 'malformed_webhook'";
     assert_eq!((world.inbox_rows().await, world.number(dead).await), (count, count));
     assert_eq!(world.number("SELECT count(*) FROM events").await, 0);
     assert_eq!(

@@ -34,6 +34,7 @@ pub enum Op {
     End(Pick, End),
     Return(Pick),
     Wake(JobKind, Pick),
+    Revive(u8),
     Step {
         lease: Pick,
         own: bool,
@@ -146,6 +147,7 @@ pub fn any() -> impl Strategy<Value = Op> {
         3 => (pick(), end).prop_map(|(lease, end)| Op::End(lease, end)),
         1 => pick().prop_map(Op::Return),
         2 => (kind(), pick()).prop_map(|(kind, target)| Op::Wake(kind, target)),
+        1 => (1..4u8).prop_map(Op::Revive),
     ];
     let events = prop_oneof![
         3 => (0..2u8, 0..8u8).prop_map(|(app, digest)| Op::Inbox(app, digest)),

@@ -10,19 +10,19 @@ use patchbay_app::{
         PostTransition, Session,
     },
     store::{
-        AccountFilter, Enqueued, EventFilter, JobEnd, PageRequest, PostFilter, SlotRequest, StepRecord, Store,
-        StoreError, StoreResult, TakenSlot,
+        AccountFilter, Claim, DeadFilter, Enqueued, EventFilter, JobEnd, PageRequest, PostFilter, SlotRequest,
+        StepRecord, Store, StoreError, StoreResult, TakenSlot,
     },
 };
 use patchbay_core::{
-    AccountId, ApiKeyId, Checkpoint, EventId, EventKind, FlowId, InboxId, IncomingEvent, MediaId, MediaInfo, MediaKind,
-    PostId, Publication, SlotId, TenantId,
+    AccountId, ApiKeyId, Checkpoint, EventKind, FlowId, InboxId, IncomingEvent, MediaId, MediaInfo, MediaKind, PostId,
+    Publication, SlotId, TenantId,
 };
 use patchbay_store::{postgres::PostgresStore, sqlite::SqliteStore};
 use uuid::Uuid;
 
 use super::op::{End, News, Op, Pick};
-use crate::harness::{LEASE, MINUTE, TENANT, World, env, options, other_provider, provider};
+use crate::harness::{LEASE, MINUTE, TENANT, World, bury, claim_of, env, options, other_provider, provider};
 
 /// Calls both stores and compares. The answer is returned.
 macro_rules! both {
@@ -148,7 +148,9 @@ impl Pair {
             Op::Enqueue { .. } | Op::Step { .. } | Op::Mark(..) | Op::Receipt(..) | Op::Clear(..) | Op::Cancel(..) => {
                 self.post_op(op).await?;
             }
-            Op::Claim(_) | Op::Renew(_) | Op::End(..) | Op::Return(_) | Op::Wake(..) => self.job_op(op).await?,
+            Op::Claim(_) | Op::Renew(_) | Op::End(..) | Op::Return(_) | Op::Wake(..) | Op::Revive(_) => {
+                self.job_op(op).await?;
+            }
             Op::Inbox(..) | Op::Apply(..) | Op::Bury(..) => self.event_op(op).await?,
             _ => self.other_op(op).await?,
         }
@@ -327,12 +329,22 @@ impl Pair {
     async fn job_op(&mut self, op: &Op) -> Option<()> {
         match op {
             Op::Claim(kinds) => {
-                let job = both!(self, op, |s| s.claim_job(kinds, LEASE)).ok()??;
-                self.claims.push(job);
+                for kind in kinds {
+                    let claim = Claim {
+                        limit: 2,
+                        after: self.claims.last().map(|job| job.tenant),
+                        ..claim_of(*kind)
+                    };
+                    let jobs = both!(self, op, |s| s.claim_jobs(claim)).ok()?;
+                    if !jobs.is_empty() {
+                        self.claims.extend(jobs);
+                        break;
+                    }
+                }
             }
             Op::Renew(lease) => {
                 let lease = self.lease(*lease)?;
-                let _ = both!(self, op, |s| s.renew_lease(lease, MINUTE));
+                let _ = both!(self, op, |s| s.renew_leases(&[lease], MINUTE));
             }
             Op::End(lease, end) => {
                 let lease = self.lease(*lease)?;
@@ -352,6 +364,13 @@ impl Pair {
             Op::Return(lease) => {
                 let lease = self.lease(*lease)?;
                 let _ = both!(self, op, |s| s.return_job(lease));
+            }
+            Op::Revive(limit) => {
+                let _ = both!(self, op, |s| s.revive_jobs(
+                    TENANT,
+                    DeadFilter::default(),
+                    u32::from(*limit)
+                ));
             }
             Op::Wake(kind, target) => {
                 let target = pick(&self.targets, *target)?;
@@ -378,19 +397,20 @@ impl Pair {
                     .make
                     .new_webhook(TENANT, if *app == 0 { "app" } else { "other-app" });
                 item.digest = [*digest; 32];
-                let job = self.make.job(TENANT, JobKind::Ingest, item.id.as_uuid());
-                let _ = both!(self, op, |s| s.store_inbox(&item, &job));
-                let _ = both!(self, op, |s| s.inbox(item.id));
+                let webhooks = [self.make.with_job(&item)];
+                let _ = both!(self, op, |s| s.store_inbox(&webhooks));
+                let _ = both!(self, op, |s| s.inbox(&[item.id]));
             }
             Op::Apply(lease, news) => {
                 let (lease, inbox) = self.claimed_inbox(*lease)?;
                 let events: Vec<_> = news.iter().map(|news| self.incoming(news)).collect();
-                let ids: Vec<_> = news.iter().map(|_| EventId::from_uuid(self.make.id())).collect();
-                let _ = both!(self, op, |s| s.apply_events(lease, inbox, &events, &ids));
+                let ends = [self.make.read(lease, inbox, &events)];
+                let _ = both!(self, op, |s| s.settle_webhooks(&ends));
             }
             Op::Bury(lease) => {
                 let (lease, inbox) = self.claimed_inbox(*lease)?;
-                let _ = both!(self, op, |s| s.bury_inbox(lease, inbox, "malformed"));
+                let ends = [bury(lease, inbox)];
+                let _ = both!(self, op, |s| s.settle_webhooks(&ends));
             }
             _ => unreachable!("not of events"),
         }
@@ -552,7 +572,7 @@ impl Pair {
                 let _ = both!(self, op, |s| s.purge_flows(limit));
                 let _ = both!(self, op, |s| s.purge_slots(limit));
                 // Which of several goes first is nobody's business: all or none.
-                let _ = both!(self, op, |s| s.purge_jobs(now, 1000));
+                let _ = both!(self, op, |s| s.purge_jobs(now, now, 1000));
                 let _ = both!(self, op, |s| async {
                     let mut gone = s.purge_media(1000).await?;
                     gone.sort();
@@ -620,9 +640,12 @@ impl Pair {
         let _ = both!(self, "next_due", |s| s.next_due(&JobKind::ALL));
         let _ = both!(self, "key_state", |s| s.key_state());
         self.clock.advance(Duration::from_secs(24 * 3600));
-        while let Ok(Some(job)) = both!(self, "claim_job", |s| s.claim_job(&JobKind::ALL, LEASE)) {
-            let _ = both!(self, "end_job", |s| s.end_job(job.lease(), &JobEnd::Done));
+        for kind in JobKind::ALL {
+            while let Ok([job]) = both!(self, "claim_jobs", |s| s.claim_jobs(claim_of(kind))).as_deref() {
+                let _ = both!(self, "end_job", |s| s.end_job(job.lease(), &JobEnd::Done));
+            }
         }
+        let _ = both!(self, "dead_jobs", |s| s.dead_jobs(TENANT, DeadFilter::default(), page));
     }
 }
 

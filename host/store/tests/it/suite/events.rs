@@ -1,11 +1,13 @@
+use std::collections::BTreeSet;
+
 use patchbay_app::{
-    model::{AccountStatus, InboxStatus, JobKind, PostRecord, PostStatus},
-    store::{EventFilter, JobEnd, PageRequest, StoredInbox},
+    model::{AccountStatus, Job, JobKind, PostRecord, PostStatus, Settled},
+    store::{Claim, DeadFilter, EventFilter, JobEnd, PageRequest, StoredInbox},
 };
-use patchbay_core::{EventId, EventKind, IncomingEvent};
+use patchbay_core::{EventKind, IncomingEvent};
 
 use super::posts::{publishing, step};
-use crate::harness::{LEASE, MINUTE, SECOND, TENANT, World, assert_stale, at_once, other_provider, provider};
+use crate::harness::{LEASE, MINUTE, SECOND, TENANT, World, at_once, bury, claim_of, other_provider, provider};
 
 const ALL: PageRequest = PageRequest { after: None, limit: 100 };
 
@@ -15,30 +17,139 @@ pub async fn a_webhook_is_stored_once_however_often_it_comes(w: World) {
         let (w, mut item) = (w.clone(), item.clone());
         async move {
             item.id = patchbay_core::InboxId::from_uuid(w.id());
-            let job = w.job(TENANT, JobKind::Ingest, item.id.as_uuid());
-            w.store.store_inbox(&item, &job).await.unwrap()
+            w.receive_item(&item).await
         }
     })
     .await;
     assert_eq!(answers.iter().filter(|answer| **answer == StoredInbox::New).count(), 1);
     let job = w.claimed(JobKind::Ingest).await;
     assert_eq!(w.claim(JobKind::Ingest).await, None);
-    let stored = w.store.inbox(patchbay_core::InboxId::from_uuid(job.target)).await.unwrap().unwrap();
-    assert_eq!((stored.digest, stored.status), (item.digest, InboxStatus::Pending));
-    assert_eq!((&stored.body, stored.received_at), (&item.body, item.received_at));
-    assert_eq!(w.store.inbox(item.id).await.unwrap(), None);
+    let stored = w.inbox(patchbay_core::InboxId::from_uuid(job.target)).await.unwrap();
+    assert_eq!((stored.digest, &stored.body, stored.received_at), (item.digest, &item.body, item.received_at));
+    assert_eq!(w.inbox(item.id).await, None);
 }
 
 pub async fn a_webhook_that_cannot_be_read_is_buried(w: World) {
     let inbox = w.webhook("app").await;
     let job = w.claimed(JobKind::Ingest).await;
     let other = w.webhook("app").await;
-    assert_stale(w.store.bury_inbox(job.lease(), other, "malformed").await);
-    w.store.bury_inbox(job.lease(), inbox, "malformed").await.unwrap();
-    assert_eq!(w.store.inbox(inbox).await.unwrap().unwrap().status, InboxStatus::Dead);
-    assert_eq!(w.store.inbox(other).await.unwrap().unwrap().status, InboxStatus::Pending);
+    assert_eq!(w.settle(bury(job.lease(), other)).await, Settled::Stale);
+    assert_eq!(w.settle(bury(job.lease(), inbox)).await, Settled::Buried);
     assert_eq!(w.store.job_stats().await.unwrap().dead, 1);
-    assert_stale(w.store.bury_inbox(job.lease(), inbox, "malformed").await);
+    assert_eq!(w.settle(bury(job.lease(), inbox)).await, Settled::Stale);
+    assert!(w.inbox(inbox).await.is_some(), "its bytes are kept");
+    let dead = dead_jobs(&w).await;
+    assert_eq!((dead[0].id, dead[0].last_error.as_deref()), (job.id, Some("malformed")));
+}
+
+pub async fn webhooks_that_come_together_are_stored_in_one_commit(w: World) {
+    let mut items: Vec<_> = (0..5).map(|_| w.new_webhook(TENANT, "app")).collect();
+    w.receive_item(&items[1]).await;
+    items[4].digest = items[0].digest;
+    let webhooks: Vec<_> = items.iter().map(|item| w.with_job(item)).collect();
+    let stored = w.store.store_inbox(&webhooks).await.unwrap();
+    use StoredInbox::{Duplicate, New};
+    // One was there; the last is a repeat of the first of them.
+    assert_eq!(stored, [New, Duplicate, New, New, Duplicate]);
+    assert_eq!(w.store.store_inbox(&webhooks).await.unwrap(), [Duplicate; 5]);
+    assert_eq!(w.store.store_inbox(&[]).await.unwrap(), []);
+    let mut targets = BTreeSet::new();
+    while let Some(job) = w.claim(JobKind::Ingest).await {
+        targets.insert(job.target);
+    }
+    let expected: BTreeSet<_> = items[..4].iter().map(|item| item.id.as_uuid()).collect();
+    assert_eq!(targets, expected);
+    assert_eq!(w.inbox(items[4].id).await, None);
+}
+
+pub async fn commits_of_the_same_webhooks_at_once_never_wait_for_each_other(w: World) {
+    let items: Vec<_> = (0..50).map(|_| w.new_webhook(TENANT, "app")).collect();
+    let answers = at_once(8, |index| {
+        let (w, mut items) = (w.clone(), items.clone());
+        async move {
+            if index % 2 == 0 {
+                items.reverse();
+            }
+            for item in &mut items {
+                item.id = patchbay_core::InboxId::from_uuid(w.id());
+            }
+            let webhooks: Vec<_> = items.iter().map(|item| w.with_job(item)).collect();
+            w.store.store_inbox(&webhooks).await.unwrap()
+        }
+    })
+    .await;
+    let new = answers.iter().flatten().filter(|stored| **stored == StoredInbox::New).count();
+    assert_eq!(new, 50);
+}
+
+pub async fn webhooks_are_settled_together_each_by_its_own_claim(w: World) {
+    let account = w.account("remote-1").await;
+    let post = publishing(&w, &account, "key", "publish-1").await;
+    w.claimed(JobKind::Publish).await;
+    let mut inboxes = Vec::new();
+    for _ in 0..5 {
+        inboxes.push(w.webhook("app").await);
+    }
+    let claim = Claim {
+        limit: 10,
+        ..claim_of(JobKind::Ingest)
+    };
+    let jobs = w.store.claim_jobs(claim).await.unwrap();
+    assert_eq!(jobs.iter().map(|job| job.target).collect::<Vec<_>>(), inboxes.iter().map(|i| i.as_uuid()).collect::<Vec<_>>());
+    let visible = IncomingEvent {
+        remote_ref: Some("publish-1".into()),
+        ..w.incoming(EventKind::PostVisible { remote_ids: vec!["video-1".into()] }, "remote-1")
+    };
+    // Found by what the event before it has told.
+    let hidden = w.incoming(EventKind::PostHidden { remote_ids: vec!["video-1".into()] }, "remote-1");
+    let stranger = w.incoming(EventKind::Other, "remote-2");
+    let ends = [
+        w.read(jobs[0].lease(), inboxes[0], &[visible.clone(), hidden]),
+        bury(jobs[1].lease(), inboxes[1]),
+        // Not its webhook.
+        w.read(jobs[2].lease(), inboxes[3], &[w.incoming(EventKind::Other, "remote-1")]),
+        w.read(jobs[3].lease(), inboxes[3], &[visible, stranger]),
+        w.read(jobs[4].lease(), inboxes[4], &[]),
+    ];
+    let settled = w.store.settle_webhooks(&ends).await.unwrap();
+    let Settled::Applied(first) = &settled[0] else { panic!("{settled:?}") };
+    assert!(first.iter().all(|event| event.is_new && event.post == Some(post.id)), "{first:?}");
+    assert_eq!(settled[1..3], [Settled::Buried, Settled::Stale]);
+    let Settled::Applied(second) = &settled[3] else { panic!("{settled:?}") };
+    assert_eq!((second[0].is_new, second[1].is_new), (false, true), "the first was seen");
+    assert_eq!((second[1].account, second[1].post), (None, None));
+    assert_eq!(settled[4], Settled::Applied(Vec::new()));
+    assert_eq!(w.reload_post(&post).await.publication.remote_ids, ["video-1"]);
+    let stats = w.store.job_stats().await.unwrap();
+    assert_eq!((stats.running, stats.dead), (2, 1), "the post's and the one that was not settled");
+    assert_eq!(w.store.settle_webhooks(&ends[..1]).await.unwrap(), [Settled::Stale]);
+}
+
+pub async fn r26_a_revived_webhook_has_no_second_effect(w: World) {
+    let account = w.account("remote-1").await;
+    let event = w.incoming(EventKind::Other, "remote-1");
+    assert!(w.receive(std::slice::from_ref(&event)).await[0].is_new);
+    let inbox = w.webhook("app").await;
+    let job = w.claimed(JobKind::Ingest).await;
+    w.settle(bury(job.lease(), inbox)).await;
+    assert_eq!(w.store.revive_job(TENANT, job.id).await.unwrap(), Some(true));
+    let again = w.claimed(JobKind::Ingest).await;
+    assert_eq!((again.id, again.attempts, again.lost), (job.id, 1, 0));
+    // Given up and revived once more.
+    w.settle(bury(again.lease(), inbox)).await;
+    assert_eq!(w.store.revive_jobs(TENANT, DeadFilter::default(), 10).await.unwrap(), 1);
+    let again = w.claimed(JobKind::Ingest).await;
+    let end = w.read(again.lease(), inbox, std::slice::from_ref(&event));
+    let Settled::Applied(applied) = w.settle(end).await else { panic!("it is settled") };
+    assert!(!applied[0].is_new);
+    assert_eq!(w.store.revive_job(TENANT, job.id).await.unwrap(), None, "it is done");
+    assert_eq!(w.store.revive_jobs(TENANT, DeadFilter::default(), 10).await.unwrap(), 0);
+    let filter = EventFilter {
+        account: Some(account.id),
+        ..EventFilter::default()
+    };
+    let stored = w.store.events(TENANT, &filter, ALL).await.unwrap().items;
+    assert_eq!(stored.iter().filter(|stored| stored.name == event.name).count(), 1);
 }
 
 pub async fn news_of_a_post_wakes_its_job_whatever_became_of_it(w: World) {
@@ -70,7 +181,7 @@ pub async fn news_of_a_post_wakes_its_job_whatever_became_of_it(w: World) {
     let end = JobEnd::Dead { code: "x".into() };
     assert!(w.store.end_job(job.lease(), &end).await.unwrap());
     w.advance(SECOND);
-    assert!(w.store.purge_jobs(w.now(), 100).await.unwrap() > 0);
+    assert!(w.store.purge_jobs(w.now(), w.now(), 100).await.unwrap() > 0);
     w.receive(&[progress()]).await;
     assert_eq!(w.claimed(JobKind::Publish).await.target, post.id.as_uuid());
     assert_eq!(w.claim(JobKind::Publish).await, None);
@@ -293,27 +404,18 @@ pub async fn without_the_lease_no_event_is_applied(w: World) {
     let job = w.claimed(JobKind::Ingest).await;
     let removed = EventKind::AuthorizationRemoved { reason: "user".into() };
     let events = [w.incoming(removed, "remote-1")];
-    let ids = [EventId::from_uuid(w.id())];
     let other = w.webhook("app").await;
-    assert_stale(w.store.apply_events(job.lease(), other, &events, &ids).await);
+    assert_eq!(w.settle(w.read(job.lease(), other, &events)).await, Settled::Stale);
     w.advance(LEASE);
-    assert_stale(w.store.apply_events(job.lease(), inbox, &events, &ids).await);
+    assert_eq!(w.settle(w.read(job.lease(), inbox, &events)).await, Settled::Stale);
     assert_eq!(w.reload(&account).await, account);
-    assert_eq!(w.store.inbox(inbox).await.unwrap().unwrap().status, InboxStatus::Pending);
     let stored = w.store.events(TENANT, &EventFilter::default(), ALL).await.unwrap().items;
     assert_eq!(stored.len(), 1, "the connect alone");
 
-    // An id is missing: nothing happens either.
-    let job = loop {
-        let job = w.claimed(JobKind::Ingest).await;
-        if job.target == inbox.as_uuid() {
-            break job;
-        }
-    };
-    assert!(w.store.apply_events(job.lease(), inbox, &events, &[]).await.is_err());
-    w.store.apply_events(job.lease(), inbox, &events, &ids).await.unwrap();
-    assert_eq!(w.store.inbox(inbox).await.unwrap().unwrap().status, InboxStatus::Done);
-    assert_stale(w.store.apply_events(job.lease(), inbox, &events, &ids).await);
+    let job = w.claimed(JobKind::Ingest).await;
+    assert_eq!(job.target, inbox.as_uuid());
+    assert!(matches!(w.settle(w.read(job.lease(), inbox, &events)).await, Settled::Applied(_)));
+    assert_eq!(w.settle(w.read(job.lease(), inbox, &events)).await, Settled::Stale);
 }
 
 pub async fn events_are_listed_newest_first_page_by_page(w: World) {
@@ -393,4 +495,8 @@ fn orders(count: usize) -> Vec<Vec<usize>> {
         }
     }
     all
+}
+
+async fn dead_jobs(w: &World) -> Vec<Job> {
+    w.store.dead_jobs(TENANT, DeadFilter::default(), ALL).await.unwrap().items
 }

@@ -3,13 +3,15 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use chrono::TimeDelta;
 use patchbay_app::{
-    model::{Job, JobKind, JobStatus},
-    store::{JobEnd, JobStats, RefreshLease},
+    model::{Job, JobKind, JobStatus, Lease},
+    store::{Claim, DeadFilter, JobEnd, JobStats, PageRequest, RefreshLease},
 };
+use patchbay_core::JobId;
 use uuid::Uuid;
 
-use crate::harness::{LEASE, MINUTE, SECOND, TENANT, World, at_once};
+use crate::harness::{LEASE, MINUTE, SECOND, TENANT, World, at_once, bury, claim_of};
 
 pub async fn jobs_of_one_key_never_run_at_the_same_time(w: World) {
     let account = w.account("remote-1").await;
@@ -80,12 +82,11 @@ pub async fn the_job_that_has_waited_longest_comes_first(w: World) {
     assert_eq!(w.store.next_due(&[JobKind::Publish]).await.unwrap(), Some(w.later(MINUTE)));
     w.advance(10 * MINUTE);
     let mut order = Vec::new();
-    while let Some(job) = w.store.claim_job(&[JobKind::Publish, JobKind::Revoke], LEASE).await.unwrap() {
+    while let Some(job) = w.claim(JobKind::Publish).await {
         assert_eq!(job.status, JobStatus::Running);
         order.push(job.target);
     }
     assert_eq!(order, [made[1], made[2], made[0]]);
-    assert_eq!(w.store.claim_job(&[], LEASE).await.unwrap(), None);
     assert_eq!(w.claimed(JobKind::Ingest).await.target, inbox.as_uuid());
 }
 
@@ -119,15 +120,15 @@ pub async fn a_claim_that_expired_is_claimed_again_and_its_holder_writes_nothing
     // Expired but not yet taken over: already it writes nothing.
     let end = JobEnd::Done;
     assert!(!w.store.end_job(first.lease(), &end).await.unwrap());
-    assert!(!w.store.renew_lease(first.lease(), LEASE).await.unwrap());
+    assert!(!renewed(&w, first.lease()).await);
     assert_eq!(w.store.next_due(&[JobKind::Publish]).await.unwrap(), Some(w.now()));
     let second = w.claimed(JobKind::Publish).await;
     assert_eq!((second.id, second.target), (first.id, target));
     assert_eq!((second.attempts, second.fence), (2, 2));
     assert!(!w.store.end_job(first.lease(), &end).await.unwrap());
-    assert!(!w.store.renew_lease(first.lease(), LEASE).await.unwrap());
+    assert!(!renewed(&w, first.lease()).await);
     w.store.return_job(first.lease()).await.unwrap();
-    assert!(w.store.renew_lease(second.lease(), LEASE).await.unwrap());
+    assert!(renewed(&w, second.lease()).await);
     assert!(w.store.end_job(second.lease(), &end).await.unwrap());
     assert!(!w.store.end_job(second.lease(), &end).await.unwrap(), "it has ended");
 }
@@ -138,7 +139,7 @@ pub async fn a_renewed_lease_lasts(w: World) {
     let job = w.claimed(JobKind::Publish).await;
     for _ in 0..5 {
         w.advance(LEASE - SECOND);
-        assert!(w.store.renew_lease(job.lease(), LEASE).await.unwrap());
+        assert!(renewed(&w, job.lease()).await);
         assert_eq!(w.claim(JobKind::Publish).await, None);
     }
     assert!(w.store.end_job(job.lease(), &JobEnd::Done).await.unwrap());
@@ -245,24 +246,197 @@ pub async fn a_job_woken_while_it_runs_runs_once_more(w: World) {
     assert_eq!(w.claim(JobKind::Publish).await, None);
 }
 
+pub async fn abandoned_jobs_come_first_and_alone_and_count_as_lost(w: World) {
+    let mut made = Vec::new();
+    for _ in 0..4 {
+        made.push(w.webhook("app").await.as_uuid());
+    }
+    let several = Claim {
+        limit: 3,
+        ..claim_of(JobKind::Ingest)
+    };
+    let targets = |jobs: &[Job]| jobs.iter().map(|job| job.target).collect::<Vec<_>>();
+    let first = w.store.claim_jobs(several).await.unwrap();
+    assert_eq!(targets(&first), made[..3]);
+    w.advance(LEASE);
+    for lost in 1..=2 {
+        for target in &made[..3] {
+            let job = w.store.claim_jobs(several).await.unwrap();
+            assert_eq!(targets(&job), [*target], "not together with others");
+            assert_eq!((job[0].lost, job[0].attempts), (lost, lost + 1));
+        }
+        w.advance(LEASE);
+    }
+    let job = w.claimed(JobKind::Ingest).await;
+    let again = JobEnd::Again {
+        run_at: w.now(),
+        code: "x".into(),
+    };
+    assert!(w.store.end_job(job.lease(), &again).await.unwrap());
+    assert_eq!((w.claimed(JobKind::Ingest).await.lost, w.claimed(JobKind::Ingest).await.lost), (3, 3));
+    let rest = w.store.claim_jobs(several).await.unwrap();
+    assert_eq!(targets(&rest), [made[3], made[0]], "a verdict makes it one of many again");
+    assert_eq!(rest[1].lost, 0);
+}
+
+pub async fn leases_are_renewed_together(w: World) {
+    w.webhook("app").await;
+    w.webhook("app").await;
+    let several = Claim {
+        limit: 5,
+        ..claim_of(JobKind::Ingest)
+    };
+    let jobs = w.store.claim_jobs(several).await.unwrap();
+    let leases: Vec<_> = jobs.iter().map(Job::lease).collect();
+    w.advance(LEASE - SECOND);
+    assert_eq!(w.store.renew_leases(&leases, LEASE).await.unwrap().len(), 2);
+    assert!(w.store.end_job(leases[0], &JobEnd::Done).await.unwrap());
+    w.advance(LEASE - SECOND);
+    assert_eq!(w.store.renew_leases(&leases, LEASE).await.unwrap(), leases[1..]);
+    assert!(w.store.end_job(leases[1], &JobEnd::Done).await.unwrap());
+}
+
+pub async fn t62_tenants_take_turns(w: World) {
+    let mut tenants = vec![TENANT];
+    for name in ["second", "third"] {
+        let id = patchbay_core::TenantId::from_uuid(w.id());
+        tenants.push(w.store.ensure_tenant(id, name).await.unwrap().id);
+    }
+    tenants.sort_unstable();
+    for (index, tenant) in tenants.iter().enumerate() {
+        let mut account = w.new_account(*tenant, &format!("remote-{index}"));
+        account.client_id = format!("app-{index}");
+        let account = w.connect_as(&account).await.unwrap();
+        // The first one has come long before the others with many.
+        let count = if index == 0 { 5 } else { 2 };
+        for post in 0..count {
+            w.post(&account, &format!("{index}-{post}")).await;
+        }
+        w.advance(MINUTE);
+    }
+    let mut last = None;
+    let mut order = Vec::new();
+    loop {
+        let claim = Claim {
+            after: last,
+            ..claim_of(JobKind::Publish)
+        };
+        let Some(job) = w.store.claim_jobs(claim).await.unwrap().pop() else { break };
+        last = Some(job.tenant);
+        order.push(tenants.iter().position(|tenant| *tenant == job.tenant).unwrap());
+    }
+    assert_eq!(order, [0, 1, 2, 0, 1, 2, 0, 0, 0]);
+    // Who is to wait is passed over.
+    w.advance(LEASE);
+    for _ in 0..9 {
+        let job = w.claimed(JobKind::Publish).await;
+        w.store.return_job(job.lease()).await.unwrap();
+    }
+    let except = &tenants[..2];
+    let claim = Claim {
+        except,
+        ..claim_of(JobKind::Publish)
+    };
+    for _ in 0..2 {
+        assert_eq!(w.store.claim_jobs(claim).await.unwrap()[0].tenant, tenants[2]);
+    }
+    assert_eq!(w.store.claim_jobs(claim).await.unwrap(), []);
+}
+
+pub async fn a_job_behind_many_of_a_busy_key_is_found(w: World) {
+    let account = w.account("remote-1").await;
+    for index in 0..80 {
+        keyed(&w, &account, index, Some("a")).await;
+    }
+    w.advance(SECOND);
+    let other = keyed(&w, &account, 80, Some("b")).await;
+    w.claimed(JobKind::Publish).await;
+    assert_eq!(w.claimed(JobKind::Publish).await.target, other);
+    assert_eq!(w.claim(JobKind::Publish).await, None);
+}
+
+pub async fn dead_jobs_are_listed_and_revived(w: World) {
+    let mut made = Vec::new();
+    for _ in 0..5 {
+        let inbox = w.webhook("app").await;
+        let job = w.claimed(JobKind::Ingest).await;
+        w.settle(bury(job.lease(), inbox)).await;
+        made.push((job.id, w.now()));
+        w.advance(MINUTE);
+    }
+    let account = w.account("remote-1").await;
+    let target = keyed(&w, &account, 0, None).await;
+    let post = w.claimed(JobKind::Publish).await;
+    assert!(w.store.end_job(post.lease(), &JobEnd::Dead { code: "x".into() }).await.unwrap());
+    let list = async |filter: DeadFilter, limit| {
+        let mut found = Vec::new();
+        let mut page = PageRequest { after: None, limit };
+        loop {
+            let part = w.store.dead_jobs(TENANT, filter, page).await.unwrap();
+            found.extend(part.items);
+            match part.next {
+                Some(next) => page.after = Some(next),
+                None => return found,
+            }
+        }
+    };
+    let all = list(DeadFilter::default(), 4).await;
+    assert_eq!(all.len(), 6);
+    assert!(all.is_sorted_by_key(|job| std::cmp::Reverse((job.finished_at, job.id))));
+    assert_eq!((all[0].id, all[0].finished_at), (post.id, Some(w.now())));
+    assert_eq!(all[0].last_error.as_deref(), Some("x"));
+    let window = DeadFilter {
+        kind: Some(JobKind::Ingest),
+        from: Some(made[1].1),
+        to: Some(made[3].1),
+    };
+    let ids = |jobs: &[Job]| jobs.iter().map(|job| job.id).collect::<Vec<_>>();
+    assert_eq!(ids(&list(window, 10).await), [made[2].0, made[1].0]);
+    let other = w.other_tenant().await;
+    assert_eq!(w.store.dead_jobs(other, DeadFilter::default(), PageRequest { after: None, limit: 10 }).await.unwrap().items, []);
+    assert_eq!(w.store.revive_job(other, post.id).await.unwrap(), None);
+    assert_eq!(w.store.revive_jobs(other, DeadFilter::default(), 10).await.unwrap(), 0);
+    assert_eq!(w.store.revive_job(TENANT, JobId::from_uuid(w.id())).await.unwrap(), None);
+
+    assert_eq!(w.store.revive_jobs(TENANT, window, 1).await.unwrap(), 1, "the oldest first");
+    assert_eq!(w.claimed(JobKind::Ingest).await.id, made[1].0);
+    assert_eq!(w.store.revive_jobs(TENANT, window, 10).await.unwrap(), 1);
+    let job = w.claimed(JobKind::Ingest).await;
+    assert_eq!((job.id, job.attempts, job.run_at, job.finished_at), (made[2].0, 1, w.now(), None));
+    assert_eq!(list(DeadFilter::default(), 10).await.len(), 4);
+
+    // Its target has a new job meanwhile, which does the same.
+    let mut again = w.job(TENANT, JobKind::Publish, target);
+    again.concurrency_key = Some("a".into());
+    let published = w.new_post(&account, "another");
+    w.store.enqueue_post(&published, &again).await.unwrap();
+    assert_eq!(w.store.revive_job(TENANT, post.id).await.unwrap(), Some(false));
+    assert_eq!(w.store.revive_jobs(TENANT, DeadFilter { kind: Some(JobKind::Publish), ..DeadFilter::default() }, 10).await.unwrap(), 0);
+    let live = w.claimed(JobKind::Publish).await;
+    assert!(w.store.end_job(live.lease(), &JobEnd::Dead { code: "y".into() }).await.unwrap());
+    // Two dead ones of one target: one is enough.
+    assert_eq!(w.store.revive_jobs(TENANT, DeadFilter::default(), 10).await.unwrap(), 4);
+}
+
 pub async fn storing_a_job_again_moves_it_forward_and_never_back(w: World) {
+    let account = w.account("remote-1").await;
     let target = w.id();
     let store = async |delay| {
-        let mut job = w.job(TENANT, JobKind::Ingest, target);
+        let mut job = w.job(TENANT, JobKind::Publish, target);
         job.run_at = Some(w.later(delay));
-        w.store.store_inbox(&w.new_webhook(TENANT, "app"), &job).await.unwrap();
+        w.store.enqueue_post(&w.new_post(&account, &w.id().to_string()), &job).await.unwrap();
     };
-    let next = async || w.store.next_due(&[JobKind::Ingest]).await.unwrap();
+    let next = async || w.store.next_due(&[JobKind::Publish]).await.unwrap();
     store(10 * MINUTE).await;
     store(20 * MINUTE).await;
     assert_eq!(next().await, Some(w.later(10 * MINUTE)));
     store(MINUTE).await;
     assert_eq!(next().await, Some(w.later(MINUTE)));
     w.advance(MINUTE);
-    let job = w.claimed(JobKind::Ingest).await;
+    let job = w.claimed(JobKind::Publish).await;
     store(5 * MINUTE).await;
     store(3 * MINUTE).await;
-    assert_eq!(w.claim(JobKind::Ingest).await, None, "there is one job");
+    assert_eq!(w.claim(JobKind::Publish).await, None, "there is one job");
     assert!(w.store.end_job(job.lease(), &JobEnd::Done).await.unwrap());
     assert_eq!(next().await, Some(w.later(3 * MINUTE)));
 }
@@ -296,32 +470,40 @@ pub async fn ended_jobs_are_purged_in_bounded_steps_with_their_webhooks(w: World
     for _ in 0..5 {
         done.push(w.webhook("app").await);
         let job = w.claimed(JobKind::Ingest).await;
-        w.store.apply_events(job.lease(), done[done.len() - 1], &[], &[]).await.unwrap();
+        w.settle(w.read(job.lease(), done[done.len() - 1], &[])).await;
     }
     w.advance(MINUTE);
     let waiting = w.webhook("app").await;
-    let purge = async |limit| w.store.purge_jobs(w.now(), limit).await.unwrap();
+    let purge = async |limit| w.store.purge_jobs(w.now(), w.now(), limit).await.unwrap();
     assert_eq!(purge(3).await, 3);
     assert_eq!(purge(3).await, 2);
     assert_eq!(purge(3).await, 0);
     for inbox in done {
-        assert_eq!(w.store.inbox(inbox).await.unwrap(), None);
+        assert_eq!(w.inbox(inbox).await, None);
     }
-    assert!(w.store.inbox(waiting).await.unwrap().is_some());
+    assert!(w.inbox(waiting).await.is_some());
     // What ended just now is kept; a dead one goes like a done one.
     let job = w.claimed(JobKind::Ingest).await;
-    w.store.bury_inbox(job.lease(), waiting, "malformed").await.unwrap();
+    w.settle(bury(job.lease(), waiting)).await;
     assert_eq!(purge(3).await, 0);
     w.advance(SECOND);
+    let long_ago = w.now() - TimeDelta::days(1);
+    assert_eq!(w.store.purge_jobs(w.now(), long_ago, 3).await.unwrap(), 0, "dead ones have a time of their own");
     assert_eq!(purge(3).await, 1);
-    assert_eq!(w.store.inbox(waiting).await.unwrap(), None);
+    assert_eq!(w.inbox(waiting).await, None);
 }
 
 /// Stores a post whose job has a concurrency key. Returns the job's target.
 async fn keyed(w: &World, account: &patchbay_app::model::Account, index: usize, key: Option<&str>) -> Uuid {
     let post = w.new_post(account, &index.to_string());
     let mut job = w.job(TENANT, JobKind::Publish, post.id.as_uuid());
-    job.concurrency_key = key.map(str::to_owned);
+    if let Some(key) = key {
+        job.concurrency_key = Some(key.to_owned());
+    }
     w.store.enqueue_post(&post, &job).await.unwrap();
     post.id.as_uuid()
+}
+
+async fn renewed(w: &World, lease: Lease) -> bool {
+    !w.store.renew_leases(&[lease], LEASE).await.unwrap().is_empty()
 }

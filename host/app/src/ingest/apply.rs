@@ -1,0 +1,224 @@
+//! What a worker makes of stored webhooks: parse each, then settle all in one transaction.
+//!
+//! Parsing is the one place where bytes from outside meet a provider's code, so it runs apart: a panic is a verdict, and
+//! what never ends is left behind. What kills the whole process is known by its claims that were lost.
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use patchbay_core::{EventId, EventKind, InboxId, IncomingEvent, WebhookRequest};
+use tokio::{runtime::Handle, sync::mpsc, time};
+use tracing::{debug, error, warn};
+
+use crate::{
+    App,
+    model::{InboxItem, Job, Settled, WebhookEnd, WebhookVerdict},
+    registry::Registered,
+    store::{JobEnd, StoreError},
+    work::{MAX_LOST, backoff},
+};
+
+/// Attempts, with a growing pause between them, before a webhook is given up: about as long as platforms repeat theirs.
+const MAX_ATTEMPTS: i32 = 25;
+/// Longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_hours(6);
+/// How long a provider may read one webhook. They are read in microseconds.
+const PARSE_DEADLINE: Duration = Duration::from_secs(20);
+
+/// What a provider read, or the code of its refusal.
+type Read = Result<Vec<IncomingEvent>, String>;
+
+/// Reads and applies claimed webhooks: jobs of kind `Ingest`.
+pub(crate) async fn run(app: &Arc<App>, jobs: &[Job]) -> Result<(), StoreError> {
+    let ids: Vec<_> = jobs.iter().map(|job| InboxId::from_uuid(job.target)).collect();
+    let mut items: HashMap<_, _> = (app.store.inbox(&ids).await?.into_iter())
+        .map(|item| (item.id, item))
+        .collect();
+    let mut ends = Vec::with_capacity(jobs.len());
+    let mut readable = Vec::with_capacity(jobs.len());
+    for (job, inbox) in jobs.iter().zip(ids) {
+        match sort_out(app, job, items.remove(&inbox)) {
+            Ok((registered, item)) => readable.push((job, registered, item)),
+            Err(code) => ends.push(WebhookEnd {
+                lease: job.lease(),
+                inbox,
+                verdict: WebhookVerdict::Dead(code.to_owned()),
+            }),
+        }
+    }
+    let requests = readable.iter().map(|(_, registered, item)| {
+        let request = WebhookRequest {
+            scheme: item.scheme.clone(),
+            body: item.body.clone(),
+            received_at: item.received_at,
+            client_id: item.client_id.clone(),
+        };
+        (registered.clone(), request)
+    });
+    let read = read_all(requests.collect()).await;
+    for ((job, _, item), read) in readable.iter().zip(read) {
+        ends.push(WebhookEnd {
+            lease: job.lease(),
+            inbox: item.id,
+            verdict: verdict(app, item, read),
+        });
+    }
+    let by_lease: HashMap<_, _> = readable.iter().map(|(job, _, item)| (job.lease(), item)).collect();
+    let mut news = false;
+    for (end, settled) in settle(app, jobs, ends).await? {
+        if let (Settled::Applied(_), Some(item)) = (&settled, by_lease.get(&end.lease)) {
+            news |= note(app, item, &settled);
+        }
+    }
+    if news {
+        app.wake();
+    }
+    Ok(())
+}
+
+/// The provider that can read a webhook, or why nobody is to try.
+fn sort_out(app: &App, job: &Job, item: Option<InboxItem>) -> Result<(Arc<Registered>, InboxItem), &'static str> {
+    if job.lost >= MAX_LOST {
+        return Err("quarantined");
+    }
+    if job.attempts > MAX_ATTEMPTS {
+        return Err("attempts_exhausted");
+    }
+    let item = item.ok_or("inbox_row_missing")?;
+    let registered = app.registered(&item.provider).map_err(|_| "provider_unknown")?;
+    registered.provider.webhooks().ok_or("no_webhook_source")?;
+    Ok((registered, item))
+}
+
+/// Lets providers read webhooks, one after another, on a thread where nothing else waits. One that does not come to an
+/// end keeps its thread; the rest goes on in another.
+async fn read_all(requests: Vec<(Arc<Registered>, WebhookRequest)>) -> Vec<Read> {
+    let mut answers = Vec::with_capacity(requests.len());
+    let mut rest: Arc<[_]> = requests.into();
+    while !rest.is_empty() {
+        // Room for all, so that a thread that was left behind never waits for a reader.
+        let (send, mut receive) = mpsc::channel(rest.len());
+        let requests = rest.clone();
+        // Not awaited: its answers come by the channel.
+        drop(tokio::task::spawn_blocking(move || {
+            for (registered, request) in &*requests {
+                if send.try_send(read(registered, request)).is_err() {
+                    return;
+                }
+            }
+        }));
+        let before = answers.len();
+        loop {
+            match time::timeout(PARSE_DEADLINE, receive.recv()).await {
+                Ok(Some(answer)) => answers.push(answer),
+                Ok(None) => return answers,
+                Err(_) => break,
+            }
+        }
+        error!("A provider does not come to an end with a webhook; its thread is left behind");
+        answers.push(Err("parse_deadline".to_owned()));
+        rest = rest[answers.len() - before..].into();
+    }
+    answers
+}
+
+fn read(registered: &Registered, request: &WebhookRequest) -> Read {
+    let Some(source) = registered.provider.webhooks() else {
+        return Err("no_webhook_source".to_owned());
+    };
+    catch_unwind(AssertUnwindSafe(|| Handle::current().block_on(source.parse(request))))
+        .unwrap_or_else(|_| {
+            error!(provider = %registered.id(), "A provider panicked on a webhook");
+            Err(patchbay_core::ProviderError::new(
+                patchbay_core::ErrorKind::Permanent,
+                "parse_panicked",
+                "the provider panicked",
+            ))
+        })
+        .map_err(|error| error.code.into_owned())
+}
+
+fn verdict(app: &App, item: &InboxItem, read: Read) -> WebhookVerdict {
+    match read {
+        Ok(events) => WebhookVerdict::Read(
+            (events.into_iter())
+                .map(|event| (EventId::from_uuid(app.env.ids.next()), event))
+                .collect(),
+        ),
+        Err(code) => {
+            warn!(inbox.id = %item.id, code, "A webhook is not readable and was put aside");
+            metrics::counter!("patchbay_webhooks_dead_total", "provider" => item.provider.to_string()).increment(1);
+            WebhookVerdict::Dead(code)
+        }
+    }
+}
+
+/// Settles webhooks together; if that fails, each by itself, so that one that cannot be stored holds up no other.
+async fn settle(app: &App, jobs: &[Job], ends: Vec<WebhookEnd>) -> Result<Vec<(WebhookEnd, Settled)>, StoreError> {
+    match app.store.settle_webhooks(&ends).await {
+        Ok(settled) => return Ok(ends.into_iter().zip(settled).collect()),
+        Err(error) if ends.len() == 1 || matches!(error, StoreError::Unavailable(_)) => {
+            for end in &ends {
+                put_off(app, jobs, end, &error).await?;
+            }
+            return Err(error);
+        }
+        Err(error) => warn!(%error, webhooks = ends.len(), "Webhooks cannot be settled together; each is by itself"),
+    }
+    let mut all = Vec::with_capacity(ends.len());
+    for end in ends {
+        match app.store.settle_webhooks(std::slice::from_ref(&end)).await {
+            Ok(settled) => all.extend(settled.into_iter().map(|settled| (end.clone(), settled))),
+            Err(error) => put_off(app, jobs, &end, &error).await?,
+        }
+    }
+    Ok(all)
+}
+
+/// A fault of the store is a verdict too, if that can be written: the webhook comes again later.
+async fn put_off(app: &App, jobs: &[Job], end: &WebhookEnd, error: &StoreError) -> Result<(), StoreError> {
+    warn!(%error, inbox.id = %end.inbox, "A webhook could not be settled and is tried again");
+    let attempts = jobs
+        .iter()
+        .find(|job| job.lease() == end.lease)
+        .map_or(1, |job| job.attempts);
+    let again = JobEnd::Again {
+        run_at: app.env.now() + backoff(app, attempts, Duration::from_secs(2), LONGEST_PAUSE),
+        code: "store".to_owned(),
+    };
+    app.store.end_job(end.lease, &again).await?;
+    Ok(())
+}
+
+/// Counts what was applied. Whether a post may have news.
+fn note(app: &App, item: &InboxItem, settled: &Settled) -> bool {
+    let Settled::Applied(events) = settled else {
+        return false;
+    };
+    for event in events {
+        debug!(name = %event.name, is_new = event.is_new, "Applied an event");
+        let matched = event.account.is_some();
+        metrics::counter!("patchbay_events_total",
+            "provider" => item.provider.to_string(), "kind" => kind_label(&event.kind),
+            "outcome" => if !event.is_new { "duplicate" } else if matched { "applied" } else { "unmatched" })
+        .increment(1);
+    }
+    let taken = (app.env.now() - item.received_at).to_std().unwrap_or_default();
+    metrics::histogram!("patchbay_webhook_effect_seconds", "provider" => item.provider.to_string())
+        .record(taken.as_secs_f64());
+    events.iter().any(|event| event.is_new && event.account.is_some())
+}
+
+fn kind_label(kind: &EventKind) -> &'static str {
+    match kind {
+        EventKind::PostProgress => "post_progress",
+        EventKind::PostVisible { .. } => "post_visible",
+        EventKind::PostHidden { .. } => "post_hidden",
+        EventKind::AuthorizationRemoved { .. } => "authorization_removed",
+        _ => "other",
+    }
+}

@@ -1,0 +1,82 @@
+//! Webhooks: proved and stored in the request, understood later.
+//!
+//! The request does four things: take the signature apart, compare it over the raw bytes, check its age, commit. What
+//! the webhook means is read in a worker, where a crash or a poisonous body costs nobody a 200.
+
+mod apply;
+pub(crate) mod commit;
+mod signature;
+
+use patchbay_core::{InboxId, JobId, ProviderId, TenantId};
+use sha2::{Digest, Sha256};
+
+pub(crate) use apply::run;
+
+use crate::{
+    App,
+    model::{InboxItem, NewWebhook},
+    problem::{Problem, ProblemKind},
+    store::StoredInbox,
+};
+
+/// A webhook as it came in.
+pub struct Incoming<'a> {
+    /// Platform, by the path.
+    pub provider: &'a ProviderId,
+    /// All headers, names in lower case, in order.
+    pub headers: &'a [(String, String)],
+    /// The raw body.
+    pub body: &'a [u8],
+    /// Follows the work.
+    pub correlation_id: &'a str,
+}
+
+/// Proves a webhook genuine and stores it. Returns after the commit.
+///
+/// # Errors
+/// `SignatureInvalid` for every reason alike, and then nothing is stored; `Unavailable` if it cannot be committed in
+/// time: the platform comes again.
+pub async fn receive(app: &App, incoming: Incoming<'_>) -> Result<StoredInbox, Problem> {
+    let received_at = app.env.now();
+    let registered = app.registered(incoming.provider)?;
+    let source = registered
+        .provider
+        .webhooks()
+        .ok_or_else(|| Problem::new(ProblemKind::NotFound, "This provider sends no webhooks."))?;
+    let count = |outcome: &'static str| {
+        metrics::counter!("patchbay_webhooks_received_total",
+            "provider" => incoming.provider.to_string(), "outcome" => outcome)
+        .increment(1);
+    };
+    let Some(scheme) = signature::verify(&source.auth().schemes, &registered, &incoming, received_at) else {
+        count("refused");
+        return Err(Problem::new(
+            ProblemKind::SignatureInvalid,
+            "Sign the raw body with the webhook secret of this app, and send it within the time window.",
+        ));
+    };
+    let client_id = registered.app.client_id.clone();
+    let digest = Sha256::new()
+        .chain_update(client_id.as_bytes())
+        .chain_update([0])
+        .chain_update(incoming.body);
+    let item = InboxItem {
+        id: InboxId::from_uuid(app.env.ids.next()),
+        tenant: TenantId::DEFAULT,
+        provider: incoming.provider.clone(),
+        client_id,
+        scheme,
+        digest: digest.finalize().into(),
+        body: incoming.body.to_vec(),
+        received_at,
+        correlation_id: incoming.correlation_id.to_owned(),
+    };
+    let job = JobId::from_uuid(app.env.ids.next());
+    let stored = app.commits.store(NewWebhook { item, job }).await?;
+    count(match stored {
+        StoredInbox::New => "stored",
+        StoredInbox::Duplicate => "duplicate",
+    });
+    app.wake();
+    Ok(stored)
+}

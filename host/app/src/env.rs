@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
@@ -95,6 +95,31 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one owner of the wall clock")]
     fn now(&self) -> DateTime<Utc> {
         micros(Utc::now())
+    }
+}
+
+/// A clock that somebody else keeps, such as the database, as this process knows it: what it said last, and the time
+/// since then by a clock that nobody can set. So a host whose wall clock is wrong, or jumps, works on as the others do.
+#[derive(Debug)]
+pub struct FollowingClock(Mutex<(DateTime<Utc>, Instant)>);
+
+impl FollowingClock {
+    /// A clock that was just told the time.
+    #[must_use]
+    pub fn at(now: DateTime<Utc>) -> Arc<Self> {
+        Arc::new(Self(Mutex::new((micros(now), Instant::now()))))
+    }
+
+    /// Tells it the time anew.
+    pub fn set(&self, now: DateTime<Utc>) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = (micros(now), Instant::now());
+    }
+}
+
+impl Clock for FollowingClock {
+    fn now(&self) -> DateTime<Utc> {
+        let (at, told) = *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        micros(at + TimeDelta::from_std(told.elapsed()).unwrap_or_default())
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use metrics_exporter_prometheus::PrometheusHandle;
 use patchbay_app::{
     App, Parts,
-    env::{Clock, Env},
+    env::{Clock, Env, FollowingClock},
     journal::TokenJournal,
     registry::{Registered, Registry},
     secret::Secret,
@@ -38,6 +38,10 @@ pub struct Inner {
     pub app: Arc<App>,
     /// Configuration.
     pub config: Config,
+    /// The clock of this machine. Nothing but readiness reads it: work goes by the database's.
+    pub wall: Arc<dyn Clock>,
+    /// The clock that work goes by, if it follows the database's.
+    pub clock: Option<Arc<FollowingClock>>,
     /// Media bytes.
     pub files: MediaFolder,
     /// Metrics, if they are recorded.
@@ -103,7 +107,9 @@ pub struct Unstartable(pub String);
 /// # Errors
 /// The configuration does not fit the database, the key or the network.
 pub async fn build(config: Config, start: Start) -> anyhow::Result<Built> {
-    let env = start.env.unwrap_or_else(Env::system);
+    let follows = start.env.is_none();
+    let mut env = start.env.unwrap_or_else(Env::system);
+    let wall = env.clock.clone();
     std::fs::create_dir_all(&config.storage.dir)
         .with_context(|| format!("making the folder {}", config.storage.dir.display()))?;
     let options = patchbay_store::Options {
@@ -113,6 +119,12 @@ pub async fn build(config: Config, start: Start) -> anyhow::Result<Built> {
         ..patchbay_store::Options::default()
     };
     let store = open_store(&config, options).await?;
+    let mut clock = None;
+    if follows {
+        let following = FollowingClock::at(store.now().await.context("asking the database for the time")?);
+        env.clock = following.clone();
+        clock = Some(following);
+    }
     let vault = open_vault(&config, store.clone(), &env).await?;
     // Not before: with the wrong key nothing is changed.
     store
@@ -173,6 +185,8 @@ pub async fn build(config: Config, start: Start) -> anyhow::Result<Built> {
     let host = Host(Arc::new(Inner {
         app,
         config,
+        wall,
+        clock,
         files,
         metrics: start.metrics,
         gate: Gate::default(),

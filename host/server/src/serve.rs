@@ -64,6 +64,7 @@ pub async fn start(built: Built, listener: TcpListener) -> anyhow::Result<Servin
         limits,
         stop.clone(),
     ));
+    tasks.spawn(worker::follow_clock(host.clone(), stop.clone()));
     if host.config.workers.enabled {
         let (host, stop) = (host.clone(), stop.clone());
         tasks.spawn(async move { worker::run(host, &JobKind::ALL, stop).await });

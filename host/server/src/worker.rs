@@ -20,6 +20,8 @@ const LEAST_PAUSE: Duration = Duration::from_millis(20);
 const DRAIN: Duration = Duration::from_secs(30);
 /// Time between two rounds of housekeeping.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
+/// Time between two looks at the database's clock. In between clocks differ by microseconds.
+const CLOCK_ROUND: Duration = Duration::from_secs(15);
 /// Rows of a kind that are deleted together: a short transaction.
 const PURGE_BATCH: u32 = 1_000;
 /// Batches of ended jobs in one round: 3,000 a second can be kept away for ever.
@@ -107,6 +109,22 @@ async fn next_look(app: &App, kinds: &[JobKind]) -> Duration {
             .unwrap_or_default()
             .clamp(LEAST_PAUSE, POLL),
         Ok(None) | Err(_) => POLL,
+    }
+}
+
+/// Follows the database's clock until `stop`. To be run wherever a host lives on.
+pub async fn follow_clock(host: Host, stop: CancellationToken) {
+    let Some(clock) = &host.clock else { return };
+    let mut round = time::interval(CLOCK_ROUND);
+    loop {
+        tokio::select! {
+            _ = round.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        match host.app.store.now().await {
+            Ok(now) => clock.set(now),
+            Err(error) => warn!(%error, "The database does not tell the time; the clock goes on by itself"),
+        }
     }
 }
 

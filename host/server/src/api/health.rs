@@ -101,7 +101,7 @@ async fn check(host: &Host) -> Checks {
     let word = |ok: bool, problem: &str| if ok { "ok".to_owned() } else { problem.to_owned() };
     let clock = match store.now().await {
         Ok(theirs) => word(
-            (theirs - host.app.env.now()).abs() <= MAX_SKEW,
+            (theirs - host.wall.now()).abs() <= MAX_SKEW,
             "more than 60 s from the database's clock",
         ),
         Err(_) => "unknown: the database does not answer".to_owned(),

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod auth;
 pub mod compat;
 pub mod connect;
+pub mod dead_letters;
 pub mod events;
 pub mod extract;
 pub mod health;
@@ -51,6 +52,7 @@ pub const BODY_CAP: usize = 256 * 1024;
         (name = "posts", description = "Publishing and following posts"),
         (name = "webhooks", description = "Webhooks of platforms"),
         (name = "events", description = "What happened to accounts and posts"),
+        (name = "dead_letters", description = "Work that was given up, to be looked at and run again"),
         (name = "compatible", description = "The paths of the integration that users migrate from"),
         (name = "operation", description = "Running the host")
     ),
@@ -90,6 +92,9 @@ fn routes() -> OpenApiRouter<Host> {
         .routes(routes!(posts::journal))
         .routes(routes!(media::show))
         .routes(routes!(events::list))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::replay_many))
+        .routes(routes!(dead_letters::replay))
         .routes(routes!(webhooks::receive))
         .routes(routes!(compat::authorize))
         .routes(routes!(compat::callback))

@@ -1,6 +1,6 @@
 //! `patchbay keys`: make, list and revoke API keys, straight in the database.
 
-use std::{process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use chrono::TimeDelta;
@@ -8,10 +8,10 @@ use clap::Subcommand;
 use patchbay_app::{
     env::Env,
     model::{ApiKey, KeyScope},
-    store::Store,
 };
-use patchbay_core::{ApiKeyId, TenantId};
+use patchbay_core::ApiKeyId;
 
+use super::tenant_id;
 use crate::{config::Config, host, keys::KeyText};
 
 /// Key commands.
@@ -118,12 +118,4 @@ pub async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-async fn tenant_id(store: &Arc<dyn Store>, env: &Env, name: &str) -> anyhow::Result<TenantId> {
-    let tenant = store
-        .ensure_tenant(TenantId::from_uuid(env.ids.next()), name)
-        .await
-        .context("finding the tenant")?;
-    Ok(tenant.id)
 }

@@ -1,15 +1,19 @@
 //! The command line. Only this module reads the environment and the arguments.
 
+mod dead_letters;
 mod keys;
 mod simulate;
 
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use patchbay_app::{env::Env, store::Store};
+use patchbay_core::TenantId;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -52,6 +56,9 @@ enum Command {
     /// Manage API keys.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Look at work that was given up, and run it again.
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Command),
     /// Print the `OpenAPI` document. Needs no database.
     Openapi,
     /// Look at the configuration.
@@ -97,6 +104,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve => serve_command(load(cli.config.as_deref())?).await,
         Command::Migrate { check } => migrate(&load(cli.config.as_deref())?, check).await,
         Command::Keys(command) => keys::run(command, load(cli.config.as_deref())?).await,
+        Command::DeadLetters(command) => dead_letters::run(command, load(cli.config.as_deref())?).await,
         Command::Config(ConfigCommand::Check) => {
             let config = load(cli.config.as_deref())?;
             host::check_providers(&config)?;
@@ -166,4 +174,13 @@ async fn migrate(config: &Config, check: bool) -> anyhow::Result<ExitCode> {
     host::make_parent(url)?;
     patchbay_store::migrate(url).await.context("migrating the database")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The tenant of a name; made if it is new.
+async fn tenant_id(store: &Arc<dyn Store>, env: &Env, name: &str) -> anyhow::Result<TenantId> {
+    let tenant = store
+        .ensure_tenant(TenantId::from_uuid(env.ids.next()), name)
+        .await
+        .context("finding the tenant")?;
+    Ok(tenant.id)
 }

@@ -13,6 +13,7 @@
 mod bad_input;
 mod compatible;
 mod contract;
+mod dead_letters;
 mod harness;
 mod health;
 mod oauth;

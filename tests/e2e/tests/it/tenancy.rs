@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use patchbay_core::{AccountId, MediaId, PostId};
+use patchbay_core::{AccountId, JobId, MediaId, PostId};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -24,6 +24,12 @@ async fn t16_a_foreign_id_is_as_unknown_as_one_that_never_was() {
     let media = world.video().await;
     let post = world.post(&pull_post(&account)).await;
     let publish_id = world.published(&post).await["remote_ref"].as_str().unwrap().to_owned();
+    world.deliver("no json").await.ok();
+    world.work_off().await;
+    let dead = world.api.get("/api/dead-letters").await.ok()["data"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let other = world.tenant("other").await;
     let before = (world.sim.journal().calls().len(), snapshot(&world).await);
 
@@ -32,12 +38,14 @@ async fn t16_a_foreign_id_is_as_unknown_as_one_that_never_was() {
         account: AccountId::from_uuid(env.ids.next()).to_string(),
         media: MediaId::from_uuid(env.ids.next()).to_string(),
         post: PostId::from_uuid(env.ids.next()).to_string(),
+        dead: JobId::from_uuid(env.ids.next()).to_string(),
         publish_id: "v_pub_url~v2.7400000000000000000".to_owned(),
     };
     let foreign = Ids {
         account,
         media,
         post,
+        dead,
         publish_id,
     };
     let (foreign_cases, unknown_cases) = (cases(&foreign), cases(&never));
@@ -77,6 +85,7 @@ struct Ids {
     account: String,
     media: String,
     post: String,
+    dead: String,
     publish_id: String,
 }
 
@@ -99,6 +108,7 @@ fn cases(ids: &Ids) -> Vec<Case> {
         account,
         media,
         post,
+        dead,
         publish_id,
     } = ids;
     let accounts = format!("/api/platforms/tiktok/accounts/{account}");
@@ -132,6 +142,11 @@ fn cases(ids: &Ids) -> Vec<Case> {
             "GET",
             "/api/{provider}/status/{publish_id}",
             format!("/api/tiktok/status/{post}"),
+        ),
+        of(
+            "POST",
+            "/api/dead-letters/{id}/replay",
+            format!("/api/dead-letters/{dead}/replay"),
         ),
         sent(POSTS, video_post(account, media)),
         sent(POSTS, draft_pull(account)),

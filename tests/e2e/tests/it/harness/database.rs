@@ -69,6 +69,23 @@ impl Database {
         }
     }
 
+    /// Changes rows behind the host's back.
+    pub async fn execute(&self, folder: &std::path::Path, statement: &'static str) {
+        match self {
+            Self::Sqlite => {
+                let options = SqliteConnectOptions::new()
+                    .filename(folder.join("patchbay.db"))
+                    .busy_timeout(std::time::Duration::from_secs(10));
+                let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+                sqlx::query(statement).execute(&mut connection).await.unwrap();
+            }
+            Self::Postgres { url } => {
+                let mut connection = PgConnection::connect(url).await.unwrap();
+                sqlx::query(statement).execute(&mut connection).await.unwrap();
+            }
+        }
+    }
+
     /// Takes the database away while the host runs. PostgreSQL alone: a file that is open cannot go.
     pub async fn vanish(&self) {
         let Self::Postgres { url } = self else {

@@ -287,6 +287,11 @@ impl World {
         self.database.number(self.folder.path(), query).await
     }
 
+    /// Changes rows behind the host's back.
+    pub async fn execute(&self, statement: &'static str) {
+        self.database.execute(self.folder.path(), statement).await;
+    }
+
     pub async fn inbox_rows(&self) -> i64 {
         self.number("SELECT count(*) FROM inbox").await
     }

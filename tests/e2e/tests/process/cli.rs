@@ -107,6 +107,33 @@ async fn migrate_tells_what_is_missing_and_brings_it() {
 }
 
 #[tokio::test]
+async fn dead_letters_are_listed_and_replayed_beside_a_running_host() {
+    let world = World::on_sqlite().await;
+    let (_host, api) = world.start().await;
+    world.connect(&api, "ada_public").await;
+    let program = &world.program;
+    assert_eq!(program.run(&["dead-letters", "list"]).await.succeeded().stdout(), "");
+    let give_up =
+        "UPDATE jobs SET status = 'dead', last_error = 'given_up', finished_at = created_at WHERE kind = 'refresh'";
+    world.database.execute(give_up).await;
+    let listed = program.run(&["dead-letters", "list"]).await.succeeded().stdout();
+    assert!(listed.contains("refresh") && listed.contains("given_up"), "{listed}");
+    let id = listed.split_whitespace().next().unwrap();
+    let replayed = program.run(&["dead-letters", "replay", id]).await.succeeded().stdout();
+    assert!(replayed.contains("due again"), "{replayed}");
+    let again = program.run(&["dead-letters", "replay", id]).await;
+    assert_eq!(again.code(), Some(1));
+    assert!(again.stderr().contains("no dead letter"), "{}", again.stderr());
+    let none = program
+        .run(&["dead-letters", "replay", "--kind", "publish"])
+        .await
+        .succeeded();
+    assert_eq!(none.stdout(), "0 due again.\n");
+    let vague = program.run(&["dead-letters", "replay"]).await;
+    assert_eq!(vague.code(), Some(2), "all is said, not guessed: {}", vague.stderr());
+}
+
+#[tokio::test]
 async fn a_key_is_shown_once_and_opens_what_it_is_for() {
     let (_dir, program) = bare();
     let made = program

@@ -14,6 +14,21 @@ pub enum Database {
     Postgres { url: String },
 }
 
+/// A database in which nobody can store a webhook.
+pub enum Held {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Held {
+    pub async fn release(self) {
+        match self {
+            Self::Sqlite(connection) => connection.close().await.unwrap(),
+            Self::Postgres(connection) => connection.close().await.unwrap(),
+        }
+    }
+}
+
 /// Runs a test on a fresh PostgreSQL database, and drops it after a test that went well. Without a server the test is
 /// skipped, but under `CI` it fails.
 pub async fn on_postgres(test: impl AsyncFnOnce(Database)) {
@@ -82,6 +97,24 @@ impl Database {
             Self::Postgres { url } => {
                 let mut connection = PgConnection::connect(url).await.unwrap();
                 sqlx::query(statement).execute(&mut connection).await.unwrap();
+            }
+        }
+    }
+
+    /// Lets nobody store a webhook until it is released.
+    pub async fn hold_writes(&self, folder: &std::path::Path) -> Held {
+        match self {
+            Self::Sqlite => {
+                let options = SqliteConnectOptions::new().filename(folder.join("patchbay.db"));
+                let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+                sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
+                Held::Sqlite(connection)
+            }
+            Self::Postgres { url } => {
+                let mut connection = PgConnection::connect(url).await.unwrap();
+                let lock = "BEGIN; LOCK TABLE inbox IN SHARE MODE";
+                sqlx::raw_sql(lock).execute(&mut connection).await.unwrap();
+                Held::Postgres(connection)
             }
         }
     }

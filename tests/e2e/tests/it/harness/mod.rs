@@ -292,6 +292,11 @@ impl World {
         self.database.execute(self.folder.path(), statement).await;
     }
 
+    /// Lets nobody store a webhook until it is released.
+    pub async fn hold_writes(&self) -> database::Held {
+        self.database.hold_writes(self.folder.path()).await
+    }
+
     pub async fn inbox_rows(&self) -> i64 {
         self.number("SELECT count(*) FROM inbox").await
     }

@@ -447,7 +447,8 @@ const CLAIM_BY_AGE: &str = claim_one!(concat!(
      LIMIT 1"
 ));
 
-/// Looks at the first job of every key of a tenant that has more due jobs than [`CLAIM_BY_AGE`] looks at.
+/// Looks at the first job of every free key of a tenant that has more due jobs than [`CLAIM_BY_AGE`] looks at. Which keys
+/// are free is told apart first (`OFFSET 0`): there may be thousands of jobs behind one that is not.
 const CLAIM_BY_KEY: &str = claim_one!(concat!(
     turns!(),
     " SELECT found.id
@@ -470,16 +471,24 @@ const CLAIM_BY_KEY: &str = claim_one!(concat!(
                  ORDER BY concurrency_key
                  LIMIT 1) AS next)
          SELECT job.id
-         FROM keys
+         FROM (
+             SELECT keys.concurrency_key
+             FROM keys
+             WHERE NOT EXISTS (
+                 SELECT 1
+                 FROM jobs AS other
+                 WHERE other.tenant_id = turns.tenant_id
+                     AND other.concurrency_key = keys.concurrency_key
+                     AND other.status = 'running'
+                     AND other.concurrency_key IS NOT NULL)
+             OFFSET 0) AS free
          CROSS JOIN LATERAL (
              SELECT job.id
              FROM jobs AS job
              WHERE job.status = 'ready' AND job.concurrency_key IS NOT NULL AND job.kind = $2
-                 AND job.tenant_id = turns.tenant_id AND job.concurrency_key = keys.concurrency_key
+                 AND job.tenant_id = turns.tenant_id AND job.concurrency_key = free.concurrency_key
                  AND job.due_at <= COALESCE($1, now())
-                 AND ",
-    key_is_free!(),
-    "        ORDER BY job.due_at, job.id
+             ORDER BY job.due_at, job.id
              LIMIT 1
              FOR UPDATE SKIP LOCKED) AS job
          LIMIT 1) AS found

@@ -1,7 +1,8 @@
 //! The host process under measurement, and a client of it.
 
 use std::{
-    net::TcpListener,
+    fs::File,
+    net::{SocketAddr, TcpListener},
     path::Path,
     process::Stdio,
     time::{Duration, Instant},
@@ -19,11 +20,12 @@ use crate::binary;
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// A running host that takes everybody on this machine for its default tenant.
+/// A running host.
 pub struct Host {
     child: Child,
     http: reqwest::Client,
     url: String,
+    address: SocketAddr,
 }
 
 /// A port that nobody listens on, and where the browser comes back to.
@@ -31,28 +33,59 @@ pub fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
+/// What a host is started with, besides what is the same for all.
+pub struct Settings<'a> {
+    /// Where it listens on the loopback interface.
+    pub port: u16,
+    /// A folder for its files and its log.
+    pub dir: &'a Path,
+    /// URL of its database.
+    pub database: String,
+    /// Id and secret of its app.
+    pub client: (&'a str, &'a str),
+    /// More variables.
+    pub more: Vec<(&'static str, String)>,
+}
+
 impl Host {
     /// Starts one that reaches TikTok at the simulator.
-    pub async fn start(port: u16, dir: &Path, tiktok: &Running, client: (&str, &str)) -> anyhow::Result<Self> {
+    pub async fn with_simulator(port: u16, dir: &Path, tiktok: &Running, client: (&str, &str)) -> anyhow::Result<Self> {
         let hosts: Vec<_> = tiktok
             .hosts()
             .iter()
             .map(|(host, address)| format!("{host}={address}"))
             .collect();
+        Self::start(Settings {
+            port,
+            dir,
+            database: format!("sqlite:{}", dir.join("patchbay.db").display()),
+            client,
+            more: vec![
+                ("PATCHBAY__SERVER__FIRST_PARTY", "open".to_owned()),
+                ("PATCHBAY__PROVIDERS__TIKTOK__ENVIRONMENT", "simulator".to_owned()),
+                ("PATCHBAY__PROVIDERS__TIKTOK__SIMULATOR_HOSTS", hosts.join(",")),
+            ],
+        })
+        .await
+    }
+
+    /// Starts one, and waits until it is ready.
+    pub async fn start(settings: Settings<'_>) -> anyhow::Result<Self> {
+        let Settings { port, dir, .. } = settings;
+        let log = dir.join("host.log");
         let mut child = Command::new(binary::patchbay())
             .arg("serve")
             .current_dir(dir)
             .env_clear()
             .env("PATCHBAY__SERVER__LISTEN", format!("127.0.0.1:{port}"))
-            .env("PATCHBAY__SERVER__FIRST_PARTY", "open")
             .env("PATCHBAY__STORAGE__DIR", dir.join("data"))
-            .env("DATABASE_URL", format!("sqlite:{}", dir.join("patchbay.db").display()))
+            .env("DATABASE_URL", settings.database)
             .env("PATCHBAY__LOG__FILTER", "error")
-            .env("TIKTOK_CLIENT_KEY", client.0)
-            .env("TIKTOK_CLIENT_SECRET", client.1)
-            .env("PATCHBAY__PROVIDERS__TIKTOK__ENVIRONMENT", "simulator")
-            .env("PATCHBAY__PROVIDERS__TIKTOK__SIMULATOR_HOSTS", hosts.join(","))
+            .env("TIKTOK_CLIENT_KEY", settings.client.0)
+            .env("TIKTOK_CLIENT_SECRET", settings.client.1)
+            .envs(settings.more)
             .stdin(Stdio::null())
+            .stderr(File::options().create(true).append(true).open(&log)?)
             .kill_on_drop(true)
             .spawn()
             .context("starting patchbay")?;
@@ -66,12 +99,30 @@ impl Host {
             .is_ok_and(|answer| answer.status().is_success())
         {
             if let Some(status) = child.try_wait()? {
-                bail!("the host ended with {status}");
+                let told = std::fs::read_to_string(&log).unwrap_or_default();
+                bail!("the host ended with {status}: {told}");
             }
             ensure!(started.elapsed() < PATIENCE, "the host does not become ready");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Ok(Self { child, http, url })
+        let address = ([127, 0, 0, 1], port).into();
+        Ok(Self {
+            child,
+            http,
+            url,
+            address,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends it, and waits until it is gone.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.child.kill().await?;
+        Ok(())
     }
 
     /// Bytes of resident memory: now (`VmRSS`), or at most so far (`VmHWM`).

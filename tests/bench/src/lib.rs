@@ -1,11 +1,24 @@
-//! Measurements of a real host process against a simulated platform in this process.
+//! Measurements of a real host process, each beside a reference in the same run.
 //!
 //! Figures of different machines, or of different runs on a busy one, do not compare. So each figure is put beside one
-//! of the same run: memory beside the idle host, throughput beside a plain HTTP client that sends the same file to the
-//! same simulator.
+//! of the same run: ingestion beside pgbench and a Node server, draining beside another queue, an upload beside a plain
+//! client. `names` lists them; the README says what each does, and what came of it.
 
 pub mod binary;
+mod debian;
 mod host;
+mod inbox;
+mod ingest;
+mod load;
+pub mod measurement;
+mod names;
+mod node;
+mod pgbench;
 mod plain;
+mod postgres;
+mod single_commits;
 pub mod table;
 pub mod upload;
+mod webhooks;
+
+pub use names::{Effort, Name};

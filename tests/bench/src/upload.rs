@@ -107,7 +107,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Figures> {
     };
     let client = (config.client_key.clone(), config.client_secret.clone());
     let tiktok = Simulator::start(config).await?;
-    let host = Host::start(port, dir.path(), &tiktok, (&client.0, &client.1)).await?;
+    let host = Host::with_simulator(port, dir.path(), &tiktok, (&client.0, &client.1)).await?;
     let account = host.connect("ada_public").await?;
     let idle = host.memory("VmRSS")?;
 

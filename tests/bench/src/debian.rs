@@ -1,0 +1,93 @@
+//! Programs that measurements need, from Debian's packages.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Mutex,
+};
+
+use anyhow::{Context, bail, ensure};
+
+/// One installation at a time: the package manager holds a lock.
+static INSTALLING: Mutex<()> = Mutex::new(());
+
+/// Where a program is. Installs the packages if it is missing.
+///
+/// # Errors
+/// It is missing and cannot be installed.
+pub fn program(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    found_or_installed(packages, || on_path(name)).with_context(|| format!("{name} is needed"))
+}
+
+/// A program of PostgreSQL's server. Debian keeps these off the PATH, one folder for each version; the newest counts.
+///
+/// # Errors
+/// As [`program`].
+pub fn postgres_program(name: &str) -> anyhow::Result<PathBuf> {
+    found_or_installed(&["postgresql"], || {
+        let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+        let mut versions: Vec<_> = versions.map(|version| version.path()).collect();
+        versions.sort_by_key(|path| {
+            let number = path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
+            std::cmp::Reverse(number)
+        });
+        let programs = versions.into_iter().map(|version| version.join("bin").join(name));
+        programs.chain(on_path(name)).find(|program| program.is_file())
+    })
+    .with_context(|| format!("PostgreSQL's {name} is needed"))
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders)
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
+}
+
+fn found_or_installed(packages: &[&str], find: impl Fn() -> Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    let _alone = patchbay_simkit::lock(&INSTALLING);
+    if let Some(program) = find() {
+        return Ok(program);
+    }
+    install(packages)?;
+    find().with_context(|| format!("it is not in the packages {packages:?}"))
+}
+
+fn install(packages: &[&str]) -> anyhow::Result<()> {
+    if on_path("apt-get").is_none() {
+        bail!("please install {packages:?}: this is not a Debian system, so it is not done for you");
+    }
+    ensure!(is_root(), "please install {packages:?} as root");
+    eprintln!("Installing {packages:?} from Debian's packages");
+    let steps: [&[&str]; 2] = [&["update", "-qq"], &["install", "-y", "-qq", "--no-install-recommends"]];
+    for (step, packages) in steps.into_iter().zip([&[], packages]) {
+        let output = Command::new("apt-get")
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(step)
+            .args(packages)
+            .output()?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "apt-get {step:?}: {told}");
+    }
+    Ok(())
+}
+
+/// Whether this process may do everything. PostgreSQL's server then must run as somebody else.
+pub fn is_root() -> bool {
+    std::os::unix::fs::MetadataExt::uid(&match Path::new("/proc/self").metadata() {
+        Ok(own) => own,
+        Err(_) => return false,
+    }) == 0
+}
+
+/// A folder for what is installed otherwise, kept from run to run.
+///
+/// # Errors
+/// It cannot be made.
+pub fn cache() -> anyhow::Result<PathBuf> {
+    let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+    let cache = named.or(home).unwrap_or_else(std::env::temp_dir).join("patchbay-bench");
+    std::fs::create_dir_all(&cache).with_context(|| format!("making {}", cache.display()))?;
+    Ok(cache)
+}

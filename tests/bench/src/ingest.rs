@@ -1,0 +1,179 @@
+//! Webhooks a second: a real host under signed load, beside what the database itself can commit, and beside a server
+//! as many would write it.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tempfile::TempDir;
+
+use crate::{
+    Effort,
+    host::{self, Host, Settings},
+    inbox,
+    load::{self, Answers, Load},
+    measurement::{Measurement, Wanted, median},
+    node::Node,
+    pgbench,
+    postgres::Postgres,
+    single_commits,
+    webhooks::{CLIENT_KEY, CLIENT_SECRET, Webhooks},
+};
+
+/// More than any host takes in a second here; what is not sent is not counted.
+const MOST_PER_SECOND: f64 = 24_000.0;
+/// Clients of pgbench where commits are to be as many as possible.
+const PGBENCH_CLIENTS: usize = 64;
+/// Rows of one statement where the database is to take in as many as possible.
+const BATCH_ROWS: usize = 64;
+
+/// `ingest_postgres_vs_pgbench`: 256 connections, beside commits of single rows.
+pub async fn postgres_vs_pgbench(effort: Effort) -> anyhow::Result<Measurement> {
+    let wanted = Wanted::AtLeast(2.5);
+    beside_pgbench("ingest_postgres_vs_pgbench", wanted, effort, 256, 1).await
+}
+
+/// `ingest_postgres_vs_batch_limit`: 256 connections, beside commits of 64 rows.
+pub async fn postgres_vs_batch_limit(effort: Effort) -> anyhow::Result<Measurement> {
+    let wanted = Wanted::AtLeast(0.6);
+    beside_pgbench("ingest_postgres_vs_batch_limit", wanted, effort, 256, BATCH_ROWS).await
+}
+
+/// `ingest_postgres_64_vs_pgbench`: as many connections as pgbench has, beside commits of single rows.
+pub async fn postgres_64_vs_pgbench(effort: Effort) -> anyhow::Result<Measurement> {
+    let wanted = Wanted::AtLeast(1.2);
+    beside_pgbench("ingest_postgres_64_vs_pgbench", wanted, effort, 64, 1).await
+}
+
+/// `ingest_postgres_idle_latency`: one request at a time, beside the commit of a single row.
+pub async fn postgres_idle_latency(effort: Effort) -> anyhow::Result<Measurement> {
+    let bench = OnPostgres::start().await?;
+    let reference = async || {
+        let run = pgbench::Run {
+            clients: 1,
+            rows: 1,
+            time: effort.time,
+        };
+        Ok(median(&bench.pgbench(run).await?.latencies) * 1e3)
+    };
+    let ours = async || Ok(median(&bench.load(bench.host.address(), 1, effort).await?.latencies) * 1e3);
+    let name = "ingest_postgres_idle_latency";
+    let found = Measurement::of_pairs(name, Wanted::AtMost(1.2), "ms (median)", effort.pairs, reference, ours).await?;
+    Ok(found.note("database", bench.server.describe().await?))
+}
+
+/// `ingest_postgres_vs_node`: 256 connections, beside a server of two Node processes under the same load.
+pub async fn postgres_vs_node(effort: Effort) -> anyhow::Result<Measurement> {
+    let bench = OnPostgres::start().await?;
+    let node = Node::start(&bench.url).await?;
+    let reference = async || Ok(bench.load(node.address(), 256, effort).await?.rate());
+    let ours = async || Ok(bench.load(bench.host.address(), 256, effort).await?.rate());
+    let name = "ingest_postgres_vs_node";
+    let found = Measurement::of_pairs(name, Wanted::AtLeast(5.0), "webhooks/s", effort.pairs, reference, ours).await?;
+    Ok(found
+        .note("database", bench.server.describe().await?)
+        .note("reference", node.describe()))
+}
+
+/// `ingest_sqlite_vs_single_commit`: 64 connections, beside one connection that commits row after row.
+pub async fn sqlite_vs_single_commit(effort: Effort) -> anyhow::Result<Measurement> {
+    let reference = async || single_commits::rate(effort.time).await;
+    let ours = async || {
+        let dir = tempfile::tempdir()?;
+        let database = format!("sqlite:{}", dir.path().join("patchbay.db").display());
+        let host = start_host(&dir, database.clone()).await?;
+        let (webhooks, answers) = send(host.address(), 64, effort).await?;
+        host.stop().await?;
+        inbox::check_sqlite(&database, &webhooks, &answers).await?;
+        Ok(answers.rate())
+    };
+    let name = "ingest_sqlite_vs_single_commit";
+    let found = Measurement::of_pairs(name, Wanted::AtLeast(10.0), "webhooks/s", effort.pairs, reference, ours).await?;
+    Ok(found.note("database", "SQLite, WAL, synchronous FULL"))
+}
+
+async fn beside_pgbench(
+    name: &'static str,
+    wanted: Wanted,
+    effort: Effort,
+    connections: usize,
+    rows: usize,
+) -> anyhow::Result<Measurement> {
+    let bench = OnPostgres::start().await?;
+    let reference = async || {
+        let run = pgbench::Run {
+            clients: PGBENCH_CLIENTS,
+            rows,
+            time: effort.time,
+        };
+        Ok(bench.pgbench(run).await?.rate)
+    };
+    let ours = async || Ok(bench.load(bench.host.address(), connections, effort).await?.rate());
+    let found = Measurement::of_pairs(name, wanted, "webhooks/s", effort.pairs, reference, ours).await?;
+    Ok(found.note("database", bench.server.describe().await?))
+}
+
+/// A host on a server of its own.
+struct OnPostgres {
+    host: Host,
+    url: String,
+    server: Postgres,
+    _dir: TempDir,
+}
+
+const DATABASE: &str = "bench";
+
+impl OnPostgres {
+    async fn start() -> anyhow::Result<Self> {
+        let server = Postgres::start().await?;
+        let url = server.create(DATABASE).await?;
+        let dir = tempfile::tempdir()?;
+        let host = start_host(&dir, url.clone()).await?;
+        Ok(Self {
+            host,
+            url,
+            server,
+            _dir: dir,
+        })
+    }
+
+    async fn pgbench(&self, run: pgbench::Run) -> anyhow::Result<pgbench::Commits> {
+        inbox::empty_postgres(&self.url).await?;
+        pgbench::run(&self.server, DATABASE, run).await
+    }
+
+    /// Sends to a server on this database, and holds it to its answers.
+    async fn load(&self, address: SocketAddr, connections: usize, effort: Effort) -> anyhow::Result<Answers> {
+        inbox::empty_postgres(&self.url).await?;
+        let (webhooks, answers) = send(address, connections, effort).await?;
+        inbox::check_postgres(&self.url, &webhooks, &answers).await?;
+        Ok(answers)
+    }
+}
+
+async fn start_host(dir: &TempDir, database: String) -> anyhow::Result<Host> {
+    Host::start(Settings {
+        port: host::free_port()?,
+        dir: dir.path(),
+        database,
+        client: (CLIENT_KEY, CLIENT_SECRET),
+        more: vec![
+            ("PATCHBAY__SERVER__MAX_SOCKETS_PER_IP", "1000".to_owned()),
+            ("PATCHBAY__WORKERS__ENABLED", "false".to_owned()),
+        ],
+    })
+    .await
+}
+
+async fn send(address: SocketAddr, connections: usize, effort: Effort) -> anyhow::Result<(Arc<Webhooks>, Answers)> {
+    let warmup = effort.time / 10;
+    let count = (effort.time + warmup).as_secs_f64() * MOST_PER_SECOND;
+    let webhooks = tokio::task::spawn_blocking(move || Arc::new(Webhooks::make(count as usize))).await?;
+    let answers = load::run(Load {
+        address,
+        connections,
+        webhooks: webhooks.clone(),
+        warmup,
+        time: effort.time,
+    })
+    .await?;
+    Ok((webhooks, answers))
+}

@@ -1,0 +1,80 @@
+//! What can be measured.
+
+use std::{fmt, time::Duration};
+
+use clap::ValueEnum;
+
+use crate::{ingest, measurement::Measurement};
+
+/// How much is run.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// Pairs of runs.
+    pub pairs: usize,
+    /// Time that counts in one run under load.
+    pub time: Duration,
+    /// Part of the usual amount, where a measurement is of an amount.
+    pub scale: f64,
+}
+
+/// A measurement, or all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Name {
+    /// Every one of the others
+    All,
+    /// Webhooks a second over 256 connections, beside pgbench's commits of single rows (64 clients)
+    IngestPostgresVsPgbench,
+    /// Webhooks a second over 256 connections, beside pgbench's commits of 64 rows
+    IngestPostgresVsBatchLimit,
+    /// Webhooks a second over 64 connections, beside pgbench's commits of single rows (64 clients)
+    #[value(name = "ingest_postgres_64_vs_pgbench")]
+    IngestPostgres64VsPgbench,
+    /// Latency of one webhook at a time, beside that of pgbench's commit of a single row
+    IngestPostgresIdleLatency,
+    /// Webhooks a second over 256 connections, beside Fastify and pg on two Node processes
+    IngestPostgresVsNode,
+    /// Webhooks a second into SQLite over 64 connections, beside commits of single rows
+    IngestSqliteVsSingleCommit,
+}
+
+impl Name {
+    /// Itself, or what it stands for.
+    pub fn each(self) -> Vec<Self> {
+        match self {
+            Self::All => Self::value_variants()
+                .iter()
+                .copied()
+                .filter(|name| *name != Self::All)
+                .collect(),
+            one => vec![one],
+        }
+    }
+
+    /// Measures it.
+    ///
+    /// # Errors
+    /// Something did not work at all. A figure that is not as wanted is no error.
+    pub async fn measure(self, effort: Effort) -> anyhow::Result<Measurement> {
+        match self {
+            Self::All => anyhow::bail!("these are several measurements"),
+            Self::IngestPostgresVsPgbench => ingest::postgres_vs_pgbench(effort).await,
+            Self::IngestPostgresVsBatchLimit => ingest::postgres_vs_batch_limit(effort).await,
+            Self::IngestPostgres64VsPgbench => ingest::postgres_64_vs_pgbench(effort).await,
+            Self::IngestPostgresIdleLatency => ingest::postgres_idle_latency(effort).await,
+            Self::IngestPostgresVsNode => ingest::postgres_vs_node(effort).await,
+            Self::IngestSqliteVsSingleCommit => ingest::sqlite_vs_single_commit(effort).await,
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            self.to_possible_value()
+                .iter()
+                .next()
+                .map_or("", |value| value.get_name()),
+        )
+    }
+}

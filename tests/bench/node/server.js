@@ -21,16 +21,14 @@ const STORE = {
   text: `
     WITH stored AS (
       INSERT INTO inbox
-        (id, tenant_id, provider, client_id, scheme, digest, body, received_at, status, correlation_id)
-      VALUES ($1, $2, 'tiktok', $3, 'tiktok', $4, $5, now(), 'pending', $6)
+        (id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id)
+      VALUES ($1, $2, 'tiktok', $3, 'tiktok', $4, $5, now(), $6)
       ON CONFLICT (tenant_id, provider, digest) DO NOTHING
       RETURNING id)
     INSERT INTO jobs
-      (id, tenant_id, kind, target, status, concurrency_key, run_at, due_at, attempts, fence, correlation_id,
-       created_at)
-    SELECT $7, $2, 'ingest', id, 'ready', NULL, now(), now(), 0, 0, $6, now()
-    FROM stored
-    ON CONFLICT (target, kind) WHERE status IN ('ready', 'running') DO NOTHING`
+      (id, tenant_id, kind, target, status, run_at, due_at, attempts, fence, correlation_id, created_at)
+    SELECT $7, $2, 'ingest', id, 'ready', now(), now(), 0, 0, $6, now()
+    FROM stored`
 }
 
 if (cluster.isPrimary) {

@@ -100,24 +100,19 @@ fn statement(rows: usize) -> String {
     format!(
         "WITH stored AS (
              INSERT INTO inbox
-                 (id, tenant_id, provider, client_id, scheme, digest, body, received_at, status, correlation_id)
+                 (id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id)
              SELECT gen_random_uuid(), '00000000-0000-7000-8000-000000000001', 'tiktok', '{key}', 'tiktok',
                  decode(md5(random()::text) || md5(random()::text), 'hex'),
-                 convert_to(rpad(md5(random()::text), {length}, 'x'), 'UTF8'), now(), 'pending',
+                 convert_to(rpad(md5(random()::text), {length}, 'x'), 'UTF8'), now(),
                  'req_' || md5(random()::text)
              FROM generate_series(1, {rows})
              ON CONFLICT (tenant_id, provider, digest) DO NOTHING
              RETURNING id, correlation_id)
          INSERT INTO jobs
-             (id, tenant_id, kind, target, status, concurrency_key, run_at, due_at, attempts, fence, correlation_id,
-              created_at)
-         SELECT gen_random_uuid(), '00000000-0000-7000-8000-000000000001', 'ingest', id, 'ready', NULL, now(), now(),
-             0, 0, correlation_id, now()
-         FROM stored
-         ON CONFLICT (target, kind) WHERE status IN ('ready', 'running') DO UPDATE
-         SET run_at = CASE WHEN jobs.status = 'ready' THEN LEAST(jobs.run_at, excluded.run_at) ELSE jobs.run_at END,
-             due_at = CASE WHEN jobs.status = 'ready' THEN LEAST(jobs.due_at, excluded.run_at) ELSE jobs.due_at END,
-             wake_at = CASE WHEN jobs.status = 'running' THEN LEAST(jobs.wake_at, excluded.run_at) END;\n",
+             (id, tenant_id, kind, target, status, run_at, due_at, attempts, fence, correlation_id, created_at)
+         SELECT gen_random_uuid(), '00000000-0000-7000-8000-000000000001', 'ingest', id, 'ready', now(), now(), 0, 0,
+             correlation_id, now()
+         FROM stored;\n",
         key = webhooks::CLIENT_KEY,
     )
 }

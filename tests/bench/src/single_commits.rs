@@ -50,8 +50,8 @@ async fn commit(connection: &mut SqliteConnection, number: u128, body: &[u8], no
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
     sqlx::query(
         "INSERT INTO inbox
-             (id, tenant_id, provider, client_id, scheme, digest, body, received_at, status, correlation_id)
-         VALUES ($1, x'00000000000070008000000000000001', 'tiktok', $2, 'tiktok', $3, $4, $5, 'pending', $6)
+             (id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id)
+         VALUES ($1, x'00000000000070008000000000000001', 'tiktok', $2, 'tiktok', $3, $4, $5, $6)
          ON CONFLICT (tenant_id, provider, digest) DO NOTHING",
     )
     .bind(&id[..])
@@ -64,9 +64,8 @@ async fn commit(connection: &mut SqliteConnection, number: u128, body: &[u8], no
     .await?;
     sqlx::query(
         "INSERT INTO jobs
-             (id, tenant_id, kind, target, status, concurrency_key, run_at, due_at, attempts, fence, correlation_id,
-              created_at)
-         VALUES ($1, x'00000000000070008000000000000001', 'ingest', $1, 'ready', NULL, $2, $2, 0, 0, $3, $2)",
+             (id, tenant_id, kind, target, status, run_at, due_at, attempts, fence, correlation_id, created_at)
+         VALUES ($1, x'00000000000070008000000000000001', 'ingest', $1, 'ready', $2, $2, 0, 0, $3, $2)",
     )
     .bind(&id[..])
     .bind(now)

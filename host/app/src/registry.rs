@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use patchbay_core::{AppCredentials, Manifest, ManifestError, Provider, ProviderId};
+use patchbay_core::{AppCredentials, Manifest, ManifestError, Provider, ProviderId, SignatureScheme};
 use url::Url;
 
 use crate::secret::Secret;
@@ -17,6 +17,8 @@ pub struct Registered {
     pub client_secret: Secret<String>,
     /// Secrets under which its webhooks may be signed; at most two.
     pub webhook_secrets: Vec<Secret<String>>,
+    /// How its webhooks are signed: what its webhook source says, asked once. Empty: it has none.
+    pub webhook_schemes: Vec<SignatureScheme>,
     /// Where the platform sends browsers back to.
     pub redirect_uri: Url,
     /// Calls go to a simulator.

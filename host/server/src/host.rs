@@ -335,6 +335,7 @@ fn register(
     if webhook_secrets.is_empty() {
         webhook_secrets.push(client_secret.clone());
     }
+    let webhook_schemes = provider.webhooks().map(|source| source.auth().schemes);
     Ok(Registered {
         provider,
         app: AppCredentials {
@@ -343,6 +344,7 @@ fn register(
         },
         client_secret,
         webhook_secrets,
+        webhook_schemes: webhook_schemes.unwrap_or_default(),
         redirect_uri,
         simulated,
     })

@@ -7,7 +7,7 @@ mod apply;
 pub(crate) mod commit;
 mod signature;
 
-use patchbay_core::{InboxId, JobId, ProviderId, TenantId};
+use patchbay_core::{InboxId, JobId, TenantId};
 use sha2::{Digest, Sha256};
 
 pub(crate) use apply::run;
@@ -16,15 +16,16 @@ use crate::{
     App,
     model::{InboxItem, NewWebhook},
     problem::{Problem, ProblemKind},
+    registry::Registered,
     store::StoredInbox,
 };
 
 /// A webhook as it came in.
 pub struct Incoming<'a> {
-    /// Platform, by the path.
-    pub provider: &'a ProviderId,
+    /// Platform and app, by the path.
+    pub registered: &'a Registered,
     /// All headers, names in lower case, in order.
-    pub headers: &'a [(String, String)],
+    pub headers: &'a [(&'a str, &'a str)],
     /// The raw body.
     pub body: &'a [u8],
     /// Follows the work.
@@ -38,24 +39,22 @@ pub struct Incoming<'a> {
 /// time: the platform comes again.
 pub async fn receive(app: &App, incoming: Incoming<'_>) -> Result<StoredInbox, Problem> {
     let received_at = app.env.now();
-    let registered = app.registered(incoming.provider)?;
-    let source = registered
-        .provider
-        .webhooks()
-        .ok_or_else(|| Problem::new(ProblemKind::NotFound, "This provider sends no webhooks."))?;
+    let provider = incoming.registered.id();
+    if incoming.registered.webhook_schemes.is_empty() {
+        return Err(Problem::new(ProblemKind::NotFound, "This provider sends no webhooks."));
+    }
     let count = |outcome: &'static str| {
-        metrics::counter!("patchbay_webhooks_received_total",
-            "provider" => incoming.provider.to_string(), "outcome" => outcome)
-        .increment(1);
+        metrics::counter!("patchbay_webhooks_received_total", "provider" => provider.to_string(), "outcome" => outcome)
+            .increment(1);
     };
-    let Some(scheme) = signature::verify(&source.auth().schemes, &registered, &incoming, received_at) else {
+    let Some(scheme) = signature::verify(&incoming, received_at) else {
         count("refused");
         return Err(Problem::new(
             ProblemKind::SignatureInvalid,
             "Sign the raw body with the webhook secret of this app, and send it within the time window.",
         ));
     };
-    let client_id = registered.app.client_id.clone();
+    let client_id = &incoming.registered.app.client_id;
     let digest = Sha256::new()
         .chain_update(client_id.as_bytes())
         .chain_update([0])
@@ -63,8 +62,8 @@ pub async fn receive(app: &App, incoming: Incoming<'_>) -> Result<StoredInbox, P
     let item = InboxItem {
         id: InboxId::from_uuid(app.env.ids.next()),
         tenant: TenantId::DEFAULT,
-        provider: incoming.provider.clone(),
-        client_id,
+        provider: provider.clone(),
+        client_id: client_id.clone(),
         scheme,
         digest: digest.finalize().into(),
         body: incoming.body.to_vec(),

@@ -7,16 +7,11 @@ use patchbay_core::{MacEncoding, SignatureFormat, SignatureScheme, SignedPart};
 use sha2::Sha256;
 
 use super::Incoming;
-use crate::registry::Registered;
 
 /// The name of the scheme under which the webhook verifies. Every failure looks the same.
-pub(super) fn verify(
-    schemes: &[SignatureScheme],
-    registered: &Registered,
-    incoming: &Incoming<'_>,
-    now: DateTime<Utc>,
-) -> Option<String> {
-    let mut candidates = schemes.iter().filter_map(|scheme| {
+pub(super) fn verify(incoming: &Incoming<'_>, now: DateTime<Utc>) -> Option<String> {
+    let registered = incoming.registered;
+    let mut candidates = registered.webhook_schemes.iter().filter_map(|scheme| {
         let mut values = incoming
             .headers
             .iter()

@@ -18,8 +18,8 @@ pub mod request_id;
 pub mod webhooks;
 pub mod workers;
 
-use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn, middleware::from_fn_with_state};
-use tower_http::set_header::SetResponseHeaderLayer;
+use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};
+use tower::ServiceBuilder;
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
@@ -153,19 +153,8 @@ pub fn router(host: Host) -> Router {
     if host.config.server.metrics_listen.is_none() && host.config.server.listen.ip().is_loopback() {
         router = router.route("/metrics", axum::routing::get(health::metrics));
     }
-    if host.config.server.public_url.scheme() == "https" {
-        let year = axum::http::HeaderValue::from_static("max-age=31536000");
-        router = router.layer(SetResponseHeaderLayer::overriding(
-            axum::http::header::STRICT_TRANSPORT_SECURITY,
-            year,
-        ));
-    }
-    router
-        .layer(DefaultBodyLimit::max(BODY_CAP))
-        .layer(from_fn(middleware::refuse_encoded_bodies))
-        .layer(tower_http::catch_panic::CatchPanicLayer::custom(middleware::panicked))
-        .layer(from_fn(problem::render))
-        .layer(from_fn(middleware::security_headers))
-        .layer(from_fn_with_state(host.clone(), request_id::assign))
-        .with_state(host)
+    let around = ServiceBuilder::new()
+        .layer(from_fn_with_state(host.clone(), middleware::around))
+        .layer(DefaultBodyLimit::max(BODY_CAP));
+    router.layer(around).with_state(host)
 }

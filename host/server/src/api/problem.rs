@@ -1,13 +1,11 @@
-//! Problems on the wire (RFC 9457). Handlers return [`ApiProblem`]; one middleware renders it, with the request's
+//! Problems on the wire (RFC 9457). Handlers return [`ApiProblem`]; the outermost layer renders it, with the request's
 //! id, and turns the framework's own plain answers (404, 405, 413, …) into problems too.
 
 use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::Request,
     http::{HeaderValue, StatusCode, header},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use patchbay_app::problem::{Problem, ProblemKind};
@@ -109,21 +107,16 @@ pub enum WhoActsBody {
     operator,
 }
 
-/// Renders problems. Outside of every route.
-pub async fn render(request: Request, next: Next) -> Response {
-    let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
-    let mut response = next.run(request).await;
+/// Renders an answer that is an error.
+pub fn render(mut response: Response, id: &RequestId) -> Response {
     let status = response.status();
-    if !status.is_client_error() && !status.is_server_error() {
-        return response;
-    }
     let problem = match response.extensions_mut().remove::<Arc<Problem>>() {
         Some(problem) => problem,
         // A page or a ready problem of its own.
         None if response.headers().get(header::CONTENT_TYPE).is_some_and(is_finished) => return response,
         None => Arc::new(plain(status)),
     };
-    log(&problem, &id);
+    log(&problem, id);
     let mut rendered = (status, Json(body_of(&problem, id))).into_response();
     let headers = rendered.headers_mut();
     headers.insert(
@@ -155,7 +148,7 @@ fn is_finished(content_type: &HeaderValue) -> bool {
         .is_ok_and(|text| text.starts_with("text/html") || text.starts_with("application/problem+json"))
 }
 
-fn body_of(problem: &Problem, RequestId(request_id): RequestId) -> ProblemBody {
+fn body_of(problem: &Problem, RequestId(request_id): &RequestId) -> ProblemBody {
     ProblemBody {
         kind: format!("urn:patchbay:problem:{}", problem.kind.code()),
         title: problem.kind.title(),
@@ -164,7 +157,7 @@ fn body_of(problem: &Problem, RequestId(request_id): RequestId) -> ProblemBody {
         detail: problem.detail.clone(),
         retry: problem.kind.retry_helps(),
         who_acts: problem.who_acts(),
-        request_id,
+        request_id: request_id.clone(),
         errors: problem.issues.iter().map(FieldProblem::from).collect(),
         provider_code: problem.provider_code.clone(),
     }

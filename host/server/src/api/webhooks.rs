@@ -49,10 +49,10 @@ pub async fn accept(
     // A value that is no text cannot be a signature; it stays as an empty one, which does not verify.
     let headers: Vec<_> = headers
         .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), value.to_str().unwrap_or_default().to_owned()))
+        .map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default()))
         .collect();
     let incoming = Incoming {
-        provider: registered.id(),
+        registered,
         headers: &headers,
         body,
         correlation_id: request_id,

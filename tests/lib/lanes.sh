@@ -31,6 +31,8 @@ lane_lint() {
     fi
     # Also then, so that one run shows everything.
     cargo clippy --locked --workspace --all-targets -- -D warnings
+    # By itself, so that the feature is on in nothing else.
+    cargo clippy --locked -p patchbay-server --features failpoints -- -D warnings
     [[ $formatted = yes ]]
 }
 
@@ -61,6 +63,10 @@ lane_demo() {
     local story posts post
     story=$(mktemp)
     cargo run --locked --release -- demo --exit --json | tee "$story"
+    if grep -qaE 'PATCHBAY_FAILPOINTS|patchbay-poison|pub\.init_sent' "$(target_dir)/release/patchbay"; then
+        echo "the release has failpoints" >&2
+        return 1
+    fi
     posts=$(grep -o '"post":"post_[0-9a-f]*"' "$story" | sort -u)
     [[ $(wc -l <<<"$posts") -ge 2 ]]
     for post in $posts; do

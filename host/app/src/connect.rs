@@ -16,7 +16,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::{
-    App,
+    App, failpoint,
     model::{Account, AccountStatus, Flow, JobKind, NewAccount, NewEvent, NewJob},
     outbound::{Outbound, SecretBag},
     problem::{Problem, ProblemKind},
@@ -182,6 +182,7 @@ pub async fn finish(
         .await
         .map_err(|e| early(e.into()))?;
     let flow = flow.ok_or_else(over)?;
+    failpoint::hit("oa.consumed");
     let cookie_hash: [u8; 32] = Sha256::digest(cookie.unwrap_or_default().as_bytes()).into();
     if flow.provider != *provider || !bool::from(subtle::ConstantTimeEq::ct_eq(&cookie_hash[..], &flow.cookie_hash[..]))
     {
@@ -251,6 +252,7 @@ async fn complete(
         .oauth()
         .ok_or_else(|| failed(Problem::not_found("provider")))?;
     let granted = oauth.exchange(&ctx, &callback).await;
+    failpoint::hit("oa.exchanged");
     let (_, secrets) = outbound.finish();
     let Grant { credentials, identities, scopes } = granted.map_err(|error| {
         warn!(provider = %registered.id(), code = %error.code, kind = error.kind.as_str(), "A connect failed at the platform");
@@ -339,6 +341,7 @@ async fn store_grant(
             .await
         {
             Ok(account) => {
+                failpoint::hit("oa.stored");
                 app.wake();
                 return Ok(account);
             }

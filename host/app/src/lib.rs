@@ -8,6 +8,7 @@
 pub mod connect;
 mod echo;
 pub mod env;
+pub mod failpoint;
 pub mod files;
 pub mod ingest;
 pub mod journal;

@@ -19,7 +19,7 @@ use tracing::warn;
 use url::Url;
 
 use crate::{
-    App, echo,
+    App, echo, failpoint,
     model::{Account, Lease},
     registry::Registered,
     secret::Secret,
@@ -461,6 +461,11 @@ impl<'a> Outbound<'a> {
     }
 
     async fn exchange(&self, op: &Op, request: &HttpRequest) -> Result<HttpResponse, TransportError> {
+        let failpoint = failpoint::Call::of(
+            self.commit.as_ref().map(|scope| scope.post.id),
+            op.effect,
+            &request.body,
+        );
         let wire_request = WireRequest {
             provider: self.registered.id().clone(),
             op: op.name.to_owned(),
@@ -472,11 +477,13 @@ impl<'a> Outbound<'a> {
             timeout: op.timeout,
             max_answer_bytes: op.max_answer_bytes,
         };
+        failpoint.marked();
+        let sent = self.app.wire.send(wire_request);
         let WireResponse {
             status,
             mut headers,
             mut body,
-        } = self.app.wire.send(wire_request).await.map_err(|error| match error {
+        } = failpoint.under_way(sent).await.map_err(|error| match error {
             WireError::NotSent(reason) => TransportError::NotSent(reason),
             WireError::Blocked(reason) => TransportError::Blocked(reason),
             WireError::Lost(reason) => TransportError::Lost {
@@ -484,6 +491,7 @@ impl<'a> Outbound<'a> {
                 reason,
             },
         })?;
+        failpoint.received()?;
         headers.retain(|(name, _)| name != "set-cookie");
         if op.effect == Effect::Commit {
             body.truncate(MAX_RECEIPT_BODY);

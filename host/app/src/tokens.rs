@@ -17,7 +17,7 @@ use tracing::{Instrument, error, info, warn};
 use zeroize::Zeroizing;
 
 use crate::{
-    App,
+    App, failpoint,
     journal::JournalRecord,
     model::{Account, AccountStatus, NewEvent, SealedTokens, TokenUpdate},
     outbound::{Outbound, SecretBag},
@@ -277,6 +277,7 @@ async fn spend(app: &Arc<App>, account: Account, leased: Instant) -> Result<Acco
         metrics::counter!("patchbay_token_refresh_total", "provider" => provider.clone(), "outcome" => outcome)
             .increment(1);
     };
+    failpoint::hit("ref.leased");
     let outcome = call_refresh(app, account, leased).await;
     let update = match outcome {
         Ok(update) => update,
@@ -315,7 +316,9 @@ async fn spend(app: &Arc<App>, account: Account, leased: Instant) -> Result<Acco
     if let Err(error) = app.journal.append(&record).await {
         error!(%error, account.id = %id, "The token journal cannot be written; storing without it");
     }
+    failpoint::hit("ref.journaled");
     store_renewed(app, &record, version).await?;
+    failpoint::answered("ref.stored")?;
     count("renewed");
     active(app, tenant, id).await
 }
@@ -338,7 +341,8 @@ async fn call_refresh(app: &App, account: Account, leased: Instant) -> Result<To
     if leased.elapsed() > LEASE / 2 {
         return Err(transient("lease_too_old"));
     }
-    let renewed = oauth.refresh(&ctx).await;
+    let renewed = failpoint::under_way("ref.sent", oauth.refresh(&ctx)).await;
+    failpoint::hit("ref.received");
     let (_, secrets) = outbound.finish();
     let mut credentials = renewed.map_err(TokenError::Refresh)?;
     for (name, handle) in &view.credentials.secrets {

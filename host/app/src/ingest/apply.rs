@@ -15,7 +15,7 @@ use tokio::{runtime::Handle, sync::mpsc, time};
 use tracing::{debug, error, warn};
 
 use crate::{
-    App,
+    App, failpoint,
     model::{InboxItem, Job, Settled, WebhookEnd, WebhookVerdict},
     registry::Registered,
     store::{JobEnd, StoreError},
@@ -34,6 +34,7 @@ type Read = Result<Vec<IncomingEvent>, String>;
 
 /// Reads and applies claimed webhooks: jobs of kind `Ingest`.
 pub(crate) async fn run(app: &Arc<App>, jobs: &[Job]) -> Result<(), StoreError> {
+    failpoint::hit("wh.claimed");
     let ids: Vec<_> = jobs.iter().map(|job| InboxId::from_uuid(job.target)).collect();
     let mut items: HashMap<_, _> = (app.store.inbox(&ids).await?.into_iter())
         .map(|item| (item.id, item))
@@ -69,7 +70,9 @@ pub(crate) async fn run(app: &Arc<App>, jobs: &[Job]) -> Result<(), StoreError> 
     }
     let by_lease: HashMap<_, _> = readable.iter().map(|(job, _, item)| (job.lease(), item)).collect();
     let mut news = false;
-    for (end, settled) in settle(app, jobs, ends).await? {
+    let all_settled = settle(app, jobs, ends).await?;
+    failpoint::hit("wh.done");
+    for (end, settled) in all_settled {
         if let (Settled::Applied(_), Some(item)) = (&settled, by_lease.get(&end.lease)) {
             news |= note(app, item, &settled);
         }
@@ -130,7 +133,11 @@ fn read(registered: &Registered, request: &WebhookRequest) -> Read {
     let Some(source) = registered.provider.webhooks() else {
         return Err("no_webhook_source".to_owned());
     };
-    catch_unwind(AssertUnwindSafe(|| Handle::current().block_on(source.parse(request))))
+    let parse = || {
+        failpoint::parse(&request.body);
+        Handle::current().block_on(source.parse(request))
+    };
+    catch_unwind(AssertUnwindSafe(parse))
         .unwrap_or_else(|_| {
             error!(provider = %registered.id(), "A provider panicked on a webhook");
             Err(patchbay_core::ProviderError::new(
@@ -159,7 +166,7 @@ fn verdict(app: &App, item: &InboxItem, read: Read) -> WebhookVerdict {
 
 /// Settles webhooks together; if that fails, each by itself, so that one that cannot be stored holds up no other.
 async fn settle(app: &App, jobs: &[Job], ends: Vec<WebhookEnd>) -> Result<Vec<(WebhookEnd, Settled)>, StoreError> {
-    match app.store.settle_webhooks(&ends).await {
+    match failpoint::under_way("wh.effect", app.store.settle_webhooks(&ends)).await {
         Ok(settled) => return Ok(ends.into_iter().zip(settled).collect()),
         Err(error) if ends.len() == 1 || matches!(error, StoreError::Unavailable(_)) => {
             for end in &ends {

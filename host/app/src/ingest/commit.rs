@@ -11,6 +11,7 @@ use tokio::{sync::oneshot, time};
 use tracing::{error, warn};
 
 use crate::{
+    failpoint,
     model::NewWebhook,
     problem::{Problem, ProblemKind},
     store::{Store, StoreError, StoredInbox},
@@ -118,8 +119,9 @@ impl GroupCommit {
     }
 
     async fn commit_together(&self, webhooks: &[NewWebhook]) -> Result<Vec<StoredInbox>, StoreError> {
-        match time::timeout(GIVE_UP, self.store.store_inbox(webhooks)).await {
-            Ok(stored) => stored,
+        let stored = failpoint::under_way("wh.inserted", self.store.store_inbox(webhooks));
+        match time::timeout(GIVE_UP, stored).await {
+            Ok(stored) => failpoint::answered("wh.committed").and(stored),
             Err(late) => Err(StoreError::Unavailable(late.into())),
         }
     }

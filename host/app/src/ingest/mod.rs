@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 pub(crate) use apply::run;
 
 use crate::{
-    App,
+    App, failpoint,
     model::{InboxItem, NewWebhook},
     problem::{Problem, ProblemKind},
     registry::Registered,
@@ -54,6 +54,7 @@ pub async fn receive(app: &App, incoming: Incoming<'_>) -> Result<StoredInbox, P
             "Sign the raw body with the webhook secret of this app, and send it within the time window.",
         ));
     };
+    failpoint::hit("wh.verified");
     let client_id = &incoming.registered.app.client_id;
     let digest = Sha256::new()
         .chain_update(client_id.as_bytes())

@@ -18,7 +18,7 @@ use url::Url;
 pub(crate) use step::run as run_step;
 
 use crate::{
-    App,
+    App, failpoint,
     model::{Account, AccountStatus, Content, JobKind, NewEvent, NewJob, NewPost, PostRecord},
     outbound::Outbound,
     problem::{Problem, ProblemKind},
@@ -155,6 +155,7 @@ pub async fn submit(
             ));
         }
     };
+    failpoint::hit("pub.intent");
     app.wake();
     let quotas = quotas(app, &registered, &account, Some(post.content.mode)).await?;
     Ok(Submitted { post, replayed, quotas })

@@ -13,7 +13,7 @@ use super::{
     step::{RECONNECT_BUDGET, Verdict, Wish},
 };
 use crate::{
-    App,
+    App, failpoint,
     model::{Failure, Job, NewEvent, PostRecord, PostStatus, PostTransition},
     outbound::{Observed, SecretBag},
     store::{JobEnd, StepRecord, StoreError},
@@ -99,8 +99,13 @@ pub(super) async fn record(
     );
     if status != post.status && !status.is_open() {
         note_outcome(app, &post, label, &mut record);
+        failpoint::hit("pub.final");
     }
     app.store.record_step(job.lease(), &record).await?;
+    failpoint::recorded(post.id);
+    if status != post.status && !status.is_open() {
+        failpoint::hit("pub.notified");
+    }
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use super::{
     record::{captured_place, record},
 };
 use crate::{
-    App,
+    App, failpoint,
     model::{AccountStatus, Failure, Job, NewEvent, PostRecord, PostStatus},
     outbound::{CommitScope, Observed, Outbound, SecretBag},
     registry::Registered,
@@ -113,6 +113,7 @@ async fn decide(app: &Arc<App>, job: &Job, post: &PostRecord, wish: &mut Wish) -
     if let Some(wait) = reserve_quota(app, &registered, post).await? {
         return Ok(Verdict::Wait(wait, quota_failure(post.content.mode)));
     }
+    failpoint::hit("pub.reserved");
     let view = post.content.as_post(post.id);
     let call = Call {
         app,

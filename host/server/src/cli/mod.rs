@@ -93,6 +93,8 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    #[cfg(feature = "failpoints")]
+    arm_failpoints()?;
     rustls::crypto::ring::default_provider().install_default().ok();
     match cli.command.unwrap_or(Command::Serve) {
         Command::Openapi => {
@@ -120,6 +122,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 /// It cannot be written as JSON.
 pub fn openapi_text() -> anyhow::Result<String> {
     api::openapi().to_pretty_json().context("writing the OpenAPI document")
+}
+
+#[cfg(feature = "failpoints")]
+fn arm_failpoints() -> anyhow::Result<()> {
+    let list = std::env::var("PATCHBAY_FAILPOINTS").unwrap_or_default();
+    patchbay_app::failpoint::arm(&list).map_err(|problem| Unstartable(problem).into())
 }
 
 fn load(file: Option<&Path>) -> anyhow::Result<Config> {

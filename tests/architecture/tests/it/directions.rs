@@ -131,6 +131,19 @@ fn members_do_not_reach_what_is_not_theirs() {
 }
 
 #[test]
+fn nothing_is_built_with_failpoints() {
+    let workspace = Workspace::read();
+    for (folder, id) in &workspace.members {
+        assert!(
+            !workspace.names_far_below(id).contains("fail"),
+            "{folder}: a crate that asks for the feature `failpoints` gives it to every program that is built beside it"
+        );
+    }
+    // It is there to be asked for.
+    assert!(workspace.features("host/server").contains(&"failpoints"));
+}
+
+#[test]
 fn a_simulator_and_its_provider_share_nothing() {
     let workspace = Workspace::read();
     for (folder, id) in workspace

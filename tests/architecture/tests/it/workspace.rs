@@ -69,6 +69,14 @@ impl Workspace {
         self.metadata["packages"].as_array().unwrap()
     }
 
+    /// Names of the features that a member has, on or off.
+    pub fn features(&self, folder: &str) -> Vec<&str> {
+        let mut packages = self.packages().iter();
+        let package = packages.find(|package| package["id"] == self.members[folder]).unwrap();
+        let features = package["features"].as_object().unwrap();
+        features.keys().map(String::as_str).collect()
+    }
+
     /// Members that a member depends on directly, by folder.
     pub fn members_below(&self, id: &str, wanted: Use) -> Vec<String> {
         let below: BTreeSet<_> = self.below(id, wanted).collect();

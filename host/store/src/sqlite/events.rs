@@ -1,5 +1,7 @@
 //! Webhooks and events.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
@@ -30,48 +32,61 @@ use crate::{
 impl Events for SqliteStore {
     async fn store_inbox(&self, webhooks: &[NewWebhook]) -> StoreResult<Vec<StoredInbox>> {
         let mut tx = self.begin().await?;
-        let now = self.time();
-        let mut answers = Vec::with_capacity(webhooks.len());
-        for NewWebhook { item, job } in webhooks {
-            let stored = sqlx::query(
+        let now = micros(self.time());
+        let mut stored = HashSet::with_capacity(webhooks.len());
+        for part in parts(webhooks) {
+            let mut insert = QueryBuilder::<Sqlite>::new(
                 "INSERT INTO inbox
-                     (id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-                 ON CONFLICT (tenant_id, provider, digest) DO NOTHING",
-            )
-            .bind(item.id.as_uuid())
-            .bind(item.tenant.as_uuid())
-            .bind(item.provider.as_str())
-            .bind(&item.client_id)
-            .bind(&item.scheme)
-            .bind(&item.digest[..])
-            .bind(&item.body)
-            .bind(micros(item.received_at))
-            .bind(&item.correlation_id)
-            .execute(&mut *tx)
-            .await
-            .map_err(db)?;
-            if stored.rows_affected() == 0 {
-                answers.push(StoredInbox::Duplicate);
-                continue;
-            }
-            sqlx::query(
+                     (id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id) ",
+            );
+            insert.push_values(part, |mut row, NewWebhook { item, .. }| {
+                row.push_bind(item.id.as_uuid())
+                    .push_bind(item.tenant.as_uuid())
+                    .push_bind(item.provider.as_str())
+                    .push_bind(&item.client_id)
+                    .push_bind(&item.scheme)
+                    .push_bind(&item.digest[..])
+                    .push_bind(&item.body)
+                    .push_bind(micros(item.received_at))
+                    .push_bind(&item.correlation_id);
+            });
+            insert.push(" ON CONFLICT (tenant_id, provider, digest) DO NOTHING RETURNING id");
+            let ids: Vec<Uuid> = insert.build_query_scalar().fetch_all(&mut *tx).await.map_err(db)?;
+            stored.extend(ids);
+        }
+        let new: Vec<_> = webhooks
+            .iter()
+            .filter(|w| stored.contains(&w.item.id.as_uuid()))
+            .collect();
+        for part in parts(&new) {
+            let mut insert = QueryBuilder::<Sqlite>::new(
                 "INSERT INTO jobs
-                     (id, tenant_id, kind, target, status, run_at, due_at, attempts, fence, correlation_id, created_at)
-                 VALUES ($1, $2, 'ingest', $3, 'ready', $4, $4, 0, 0, $5, $4)",
-            )
-            .bind(job.as_uuid())
-            .bind(item.tenant.as_uuid())
-            .bind(item.id.as_uuid())
-            .bind(micros(now))
-            .bind(&item.correlation_id)
-            .execute(&mut *tx)
-            .await
-            .map_err(db)?;
-            answers.push(StoredInbox::New);
+                     (id, tenant_id, kind, target, status, run_at, due_at, attempts, fence, correlation_id, created_at) ",
+            );
+            insert.push_values(part, |mut row, NewWebhook { item, job }| {
+                row.push_bind(job.as_uuid())
+                    .push_bind(item.tenant.as_uuid())
+                    .push("'ingest'")
+                    .push_bind(item.id.as_uuid())
+                    .push("'ready'")
+                    .push_bind(now)
+                    .push_bind(now)
+                    .push("0")
+                    .push("0")
+                    .push_bind(&item.correlation_id)
+                    .push_bind(now);
+            });
+            insert.build().execute(&mut *tx).await.map_err(db)?;
         }
         tx.commit().await.map_err(db)?;
-        Ok(answers)
+        let answers = webhooks.iter().map(|webhook| {
+            if stored.contains(&webhook.item.id.as_uuid()) {
+                StoredInbox::New
+            } else {
+                StoredInbox::Duplicate
+            }
+        });
+        Ok(answers.collect())
     }
 
     async fn inbox(&self, ids: &[InboxId]) -> StoreResult<Vec<InboxItem>> {
@@ -354,6 +369,17 @@ async fn revoke(
     }
     erase(connection, account.tenant, account.id, now).await?;
     finish_job(connection, JobKind::Refresh, account.id.as_uuid(), now).await
+}
+
+/// Rows by the power of two, at most 64: each statement is a trip to the thread that holds the connection, and each
+/// length a statement of its own to prepare.
+fn parts<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let power = rows.len().checked_ilog2()?;
+        let (part, rest) = rows.split_at(1 << power.min(6));
+        rows = rest;
+        Some(part)
+    })
 }
 
 async fn read_inbox(connection: &mut SqliteConnection, id: InboxId) -> StoreResult<Option<InboxItem>> {

@@ -1,6 +1,6 @@
 # The lanes. To add one: its name here, a line in `about`, and a function.
 
-LANES=(lint unit store e2e drift demo examples deny)
+LANES=(lint unit store e2e faults drift demo examples deny)
 
 about() {
     case $1 in
@@ -8,6 +8,7 @@ about() {
         unit) echo 'every crate by itself, and the examples in its documentation' ;;
         store) echo 'the stores: one suite on SQLite and PostgreSQL' ;;
         e2e) echo 'whole hosts against simulated platforms' ;;
+        faults) echo 'hosts and their database killed, stopped and cut off, and a count of what that did' ;;
         drift) echo 'generated files are up to date (UPDATE=1 writes them)' ;;
         demo) echo 'cargo run --release -- demo: both posts end as published' ;;
         examples) echo 'examples/quickstart against a running demo' ;;
@@ -18,7 +19,7 @@ about() {
 # What a lane needs of the parent shell.
 prepare() {
     case $1 in
-        store | e2e) start_postgres ;;
+        store | e2e | faults) start_postgres ;;
     esac
 }
 
@@ -37,8 +38,8 @@ lane_lint() {
 }
 
 lane_unit() {
-    tests_where 'not (package(patchbay-store) | package(patchbay-e2e) | test(/\bdrift::/))' \
-        --workspace --exclude patchbay-store --exclude patchbay-e2e --lib --bins --tests -- --skip drift::
+    tests_where 'not (package(patchbay-store) | package(patchbay-e2e) | (package(patchbay-faults) & kind(test)) | test(/\bdrift::/))' \
+        --workspace --exclude patchbay-store --exclude patchbay-e2e --exclude patchbay-faults --lib --bins --tests -- --skip drift::
     cargo test --locked --workspace --doc --quiet
 }
 
@@ -52,6 +53,23 @@ lane_e2e() {
     PATCHBAY_TEST_BINARY=$(target_dir)/debug/patchbay
     export PATCHBAY_TEST_BINARY
     tests_where 'package(patchbay-e2e)' -p patchbay-e2e
+}
+
+lane_faults() {
+    # The figures of all scenarios, for the end.
+    PATCHBAY_FAULTS_FIGURES=$(mktemp)
+    export PATCHBAY_FAULTS_FIGURES
+    trap 'rm -f "$PATCHBAY_FAULTS_FIGURES"' EXIT
+    cargo build --locked -p patchbay-faults --features failpoints --bins
+    PATCHBAY_TEST_FAILPOINTS_BINARY=$(target_dir)/debug/patchbay-failpoints
+    export PATCHBAY_TEST_FAILPOINTS_BINARY
+    # Times are among the full figures: there one scenario has the machine for itself.
+    [[ ${PATCHBAY_FAULTS:-} != full ]] || export NEXTEST_TEST_THREADS=1 RUST_TEST_THREADS=1
+    local code=0
+    tests_where 'package(patchbay-faults) & kind(test)' -p patchbay-faults --tests || code=$?
+    printf '\n%-20s %-50s %14s %14s\n' scenario figure wanted got
+    sort -s -k 1,2 "$PATCHBAY_FAULTS_FIGURES"
+    return "$code"
 }
 
 # By convention, such a test lives in a module named `drift`.

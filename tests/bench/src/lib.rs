@@ -4,6 +4,8 @@
 //! of the same run: ingestion beside pgbench and a Node server, draining beside another queue, an upload beside a plain
 //! client. `names` lists them; the README says what each does, and what came of it.
 
+// Shared with the tests, which start the same program.
+#[path = "../../rig/src/binary.rs"]
 pub mod binary;
 mod debian;
 mod host;

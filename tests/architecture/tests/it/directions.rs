@@ -28,8 +28,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("tests/architecture", &[]),
     ("tests/conformance", &["core", "tests/simkit"]),
     ("tests/bench", ANY),
+    ("tests/rig", ANY),
     ("tests/e2e", ANY),
-    ("tests/faults", ANY),
+    ("tests/faults", ANY_AND_THE_RIG),
 ];
 
 const ANY: &[&str] = &[
@@ -41,6 +42,16 @@ const ANY: &[&str] = &[
     "tests/conformance",
 ];
 
+const ANY_AND_THE_RIG: &[&str] = &[
+    "core",
+    "host/*",
+    "providers/*",
+    "providers/*/simulator",
+    "tests/simkit",
+    "tests/conformance",
+    "tests/rig",
+];
+
 /// What tests of a member may have besides.
 const ALLOWED_IN_TESTS: &[(&str, &[&str])] = &[
     ("core", &[]),
@@ -50,7 +61,8 @@ const ALLOWED_IN_TESTS: &[(&str, &[&str])] = &[
     ),
     ("providers/*/simulator", &[]),
     ("host/*", ANY),
-    ("tests/*", ANY),
+    ("tests/rig", ANY),
+    ("tests/*", ANY_AND_THE_RIG),
 ];
 
 /// Crates that a member must not reach, however far below.

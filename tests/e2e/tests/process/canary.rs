@@ -1,16 +1,15 @@
 //! No secret leaves (T19, T26, T27, R21): a whole life of an account, logged at TRACE, and afterwards a search for every
 //! secret that was ever issued or configured, in everything that is written or answered.
 
+use patchbay_rig::{
+    Api, World, holds, on_postgres, until,
+    world::{CHUNK, call_back, file_post, pull_post, video_bytes},
+};
 use patchbay_simulator_tiktok::simkit::{Action, Fault, Outgoing, Signing};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{
-    Api, World, holds, on_postgres,
-    scan::Canary,
-    until,
-    world::{CHUNK, call_back, file_post, pull_post, video_bytes},
-};
+use crate::scan::Canary;
 
 /// The platform's own words in a refusal. The log may hold them, for operators; nobody else is shown them.
 const PLATFORM_TEXT: &str = "platform-words-7f3a9c51d2e84b60";

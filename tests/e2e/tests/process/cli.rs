@@ -1,13 +1,12 @@
 //! The command line.
 
-use serde_json::{Value, json};
-
-use crate::support::{
+use patchbay_rig::{
     Api, Program, World,
     host::free_port,
     until,
     world::{MEDIA_HOST, pull_post},
 };
+use serde_json::{Value, json};
 
 fn bare() -> (tempfile::TempDir, Program) {
     let dir = tempfile::tempdir().unwrap();

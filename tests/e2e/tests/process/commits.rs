@@ -1,16 +1,15 @@
 //! The commit journal (R04 to R06, T61): whatever happens around an irreversible call, there is one post, or an open
 //! question that is shown and not answered by a second call.
 
+use patchbay_rig::{
+    Host, Tap, World, holds, until,
+    world::{CHUNK, FOUR_CHUNKS, file_post, pull_post, video_bytes},
+};
 use patchbay_simulator_tiktok::{
     Running,
     simkit::{Action, Fault, When},
 };
 use serde_json::{Value, json};
-
-use crate::support::{
-    Host, Tap, World, holds, until,
-    world::{CHUNK, FOUR_CHUNKS, file_post, pull_post, video_bytes},
-};
 
 /// Bytes that HTTP itself may add to an upload of a few chunks.
 const HEADS: u64 = 16 * 1024;

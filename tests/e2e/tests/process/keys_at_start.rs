@@ -1,11 +1,10 @@
 //! The master key and what is sealed under it, across starts (T20 to T22), and the one host of a SQLite file (T92).
 
-use std::os::unix::fs::PermissionsExt;
-
-use crate::support::{
+use patchbay_rig::{
     Api, Program, World,
     world::{call_back, pull_post},
 };
+use std::os::unix::fs::PermissionsExt;
 
 /// `EX_CONFIG`: a restart does not help.
 const EXIT_CONFIG: Option<i32> = Some(78);

@@ -2,24 +2,18 @@
 
 use std::time::Duration;
 
-use patchbay_simulator_tiktok::simkit::Random;
-
-use crate::support::{
-    Api, World, until,
+use patchbay_rig::{
+    Api, World, seed, until,
     world::{CHUNK, file_post, pull_post, video_bytes},
 };
+use patchbay_simulator_tiktok::simkit::Random;
 
 const KILLS: u64 = 20;
 const POSTS: usize = 10;
 
 #[tokio::test]
 async fn r04_twenty_kills_at_random_times_double_no_post() {
-    let seed = match std::env::var("PATCHBAY_TEST_SEED") {
-        Ok(text) => text.parse().expect("PATCHBAY_TEST_SEED is a number"),
-        Err(_) => Random::from_entropy().between(0, 1 << 32),
-    };
-    // Shown if the test fails.
-    println!("PATCHBAY_TEST_SEED={seed}");
+    let seed = seed();
     let random = Random::seeded(seed);
     let world = World::on_sqlite().await;
     let (mut host, api) = world.start().await;

@@ -10,4 +10,4 @@ mod commits;
 mod keys_at_start;
 mod kills;
 mod replicas;
-mod support;
+mod scan;

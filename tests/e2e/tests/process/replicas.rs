@@ -7,13 +7,12 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::join_all, stream};
-use patchbay_simulator_tiktok::simkit::{Action, Fault};
-use reqwest::Method;
-
-use crate::support::{
+use patchbay_rig::{
     Api, Host, World, holds, on_postgres, until,
     world::{CHUNK, FOUR_CHUNKS, call_back, file_post, pull_post, video_bytes},
 };
+use patchbay_simulator_tiktok::simkit::{Action, Fault};
+use reqwest::Method;
 
 /// Hosts on one database, and a client of each.
 struct Fleet {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-use super::{Answer, Api, Database, Host, Program, Tap, api::http};
+use crate::{Answer, Api, Database, Host, Program, Tap, api::http};
 
 /// The app's own media host.
 pub const MEDIA_HOST: &str = "media.patchbay.example";
@@ -150,7 +150,7 @@ impl World {
 
     /// Another host on the same database and for the same browser address.
     pub fn replica(&self) -> Program {
-        let port = super::host::free_port();
+        let port = crate::host::free_port();
         Program {
             port,
             ..self.program.clone()

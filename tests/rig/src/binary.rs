@@ -11,25 +11,34 @@ use std::{
 /// if it is missing or older than its sources.
 pub fn patchbay() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        if let Some(named) = std::env::var_os("PATCHBAY_TEST_BINARY") {
-            return named.into();
-        }
-        let this = std::env::current_exe().expect("a running program has a path");
-        let folder = this.parent().expect("a program lies in a folder");
-        // Tests lie one folder deeper.
-        let profile = if folder.ends_with("deps") {
-            folder.parent().unwrap_or(folder)
-        } else {
-            folder
-        };
-        let program = profile.join(format!("patchbay{}", std::env::consts::EXE_SUFFIX));
-        if !is_fresh(&program) {
-            build(profile.ends_with("release"));
-        }
-        assert!(program.is_file(), "{} was not built", program.display());
-        program
-    })
+    PATH.get_or_init(|| found("PATCHBAY_TEST_BINARY", "patchbay", &["-p", "patchbay-server"]))
+}
+
+/// As [`patchbay`], with failpoints; or the one that `PATCHBAY_TEST_FAILPOINTS_BINARY` names.
+pub fn with_failpoints() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    let selection = ["-p", "patchbay-faults", "--features", "failpoints"];
+    PATH.get_or_init(|| found("PATCHBAY_TEST_FAILPOINTS_BINARY", "patchbay-failpoints", &selection))
+}
+
+fn found(variable: &str, name: &str, selection: &[&str]) -> PathBuf {
+    if let Some(named) = std::env::var_os(variable) {
+        return named.into();
+    }
+    let this = std::env::current_exe().expect("a running program has a path");
+    let folder = this.parent().expect("a program lies in a folder");
+    // Tests lie one folder deeper.
+    let profile = if folder.ends_with("deps") {
+        folder.parent().unwrap_or(folder)
+    } else {
+        folder
+    };
+    let program = profile.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    if !is_fresh(&program) {
+        build(selection, profile.ends_with("release"));
+    }
+    assert!(program.is_file(), "{} was not built", program.display());
+    program
 }
 
 /// Cargo writes next to a program which files it was made of. Asking cargo itself would wait for other builds.
@@ -50,11 +59,12 @@ fn modified(path: &Path) -> Option<SystemTime> {
     path.metadata().ok()?.modified().ok()
 }
 
-fn build(release: bool) {
+fn build(selection: &[&str], release: bool) {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .args(["build", "--quiet", "--locked", "-p", "patchbay-server"])
+        .args(["build", "--quiet", "--locked", "--bins"])
+        .args(selection)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     if release {
         command.arg("--release");

@@ -25,7 +25,7 @@ pub async fn on_postgres(test: impl AsyncFnOnce(Database)) {
         eprintln!("skipped: PATCHBAY_TEST_POSTGRES is not set");
         return;
     };
-    let name = format!("patchbay_process_{}_{}", std::process::id(), super::host::free_port());
+    let name = format!("patchbay_process_{}_{}", std::process::id(), crate::host::free_port());
     let admin = Database::Postgres(server.clone());
     admin
         .execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))

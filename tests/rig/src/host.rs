@@ -12,7 +12,7 @@ use std::{
 
 use tokio::process::{Child, Command};
 
-use super::{PATIENCE, api::http, binary};
+use crate::{PATIENCE, api::http, binary};
 
 /// How the program is started: always in a folder of its own, with no environment but this.
 #[derive(Clone)]
@@ -23,6 +23,8 @@ pub struct Program {
     pub env: BTreeMap<String, String>,
     /// Where it listens, if it serves.
     pub port: u16,
+    /// The executable.
+    pub binary: PathBuf,
 }
 
 impl Program {
@@ -33,6 +35,7 @@ impl Program {
             dir: dir.to_owned(),
             env: BTreeMap::new(),
             port,
+            binary: binary::patchbay().to_owned(),
         };
         this.with("PATCHBAY__SERVER__LISTEN", format!("127.0.0.1:{port}"))
     }
@@ -57,7 +60,7 @@ impl Program {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary::patchbay());
+        let mut command = Command::new(&self.binary);
         command
             .args(arguments)
             .current_dir(&self.dir)
@@ -170,13 +173,17 @@ impl Host {
 
     /// Sends SIGTERM, and does not wait.
     pub async fn ask_to_stop(&self) {
-        let sent = Command::new("kill")
-            .arg("-TERM")
-            .arg(self.pid().to_string())
-            .status()
-            .await
-            .unwrap();
-        assert!(sent.success());
+        signal("TERM", self.pid()).await;
+    }
+
+    /// Stops the process where it stands (SIGSTOP). Its connections stay, its clocks go on.
+    pub async fn freeze(&self) {
+        signal("STOP", self.pid()).await;
+    }
+
+    /// Lets a frozen process go on (SIGCONT).
+    pub async fn thaw(&self) {
+        signal("CONT", self.pid()).await;
     }
 
     /// Waits for the end of a host that was asked to stop.
@@ -193,6 +200,17 @@ impl Host {
         let status = self.ended().await;
         assert!(status.success(), "{status}\n{}", self.program.log_tail());
     }
+}
+
+/// Sends a signal by its short name to a process of the test.
+pub async fn signal(name: &str, pid: u32) {
+    let sent = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(pid.to_string())
+        .status()
+        .await
+        .unwrap();
+    assert!(sent.success(), "SIG{name} did not reach process {pid}");
 }
 
 /// A port that nobody listens on. Below the ports that systems hand out by themselves, so that it is still free later.

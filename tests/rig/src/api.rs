@@ -142,7 +142,7 @@ impl Api {
 
     /// The post once it has this status. Fails at once if it has ended otherwise.
     pub async fn post_becomes(&self, id: &str, status: &str) -> Value {
-        super::until(&format!("{id} is {status}"), async || {
+        crate::until(&format!("{id} is {status}"), async || {
             let post = self.post_state(id).await;
             let now = post["status"].as_str().unwrap().to_owned();
             let ended = matches!(&*now, "published" | "failed" | "unconfirmed" | "cancelled");

@@ -1,0 +1,2 @@
+//! The scenarios, by row.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]

@@ -119,6 +119,11 @@ impl Host {
         self.address
     }
 
+    /// Its process.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        self.child.id().context("the host has ended")
+    }
+
     /// Ends it, and waits until it is gone.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.child.kill().await?;
@@ -127,7 +132,7 @@ impl Host {
 
     /// Bytes of resident memory: now (`VmRSS`), or at most so far (`VmHWM`).
     pub fn memory(&self, field: &str) -> anyhow::Result<u64> {
-        let pid = self.child.id().context("the host has ended")?;
+        let pid = self.pid()?;
         let status =
             std::fs::read_to_string(format!("/proc/{pid}/status")).context("reading /proc: this needs Linux")?;
         let line = status

@@ -1,12 +1,12 @@
 //! Webhooks a second: a real host under signed load, beside what the database itself can commit, and beside a server
 //! as many would write it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{cell::RefCell, net::SocketAddr, sync::Arc, time::Duration};
 
 use tempfile::TempDir;
 
 use crate::{
-    Effort,
+    Effort, cpu,
     host::{self, Host, Settings},
     inbox,
     load::{self, Answers, Load},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// More than any host takes in a second here; what is not sent is not counted.
-const MOST_PER_SECOND: f64 = 24_000.0;
+const MOST_PER_SECOND: f64 = 40_000.0;
 /// Clients of pgbench where commits are to be as many as possible.
 const PGBENCH_CLIENTS: usize = 64;
 /// Rows of one statement where the database is to take in as many as possible.
@@ -54,23 +54,29 @@ pub async fn postgres_idle_latency(effort: Effort) -> anyhow::Result<Measurement
         };
         Ok(median(&bench.pgbench(run).await?.latencies) * 1e3)
     };
-    let ours = async || Ok(median(&bench.load(bench.host.address(), 1, effort).await?.latencies) * 1e3);
+    let ours = async || Ok(median(&bench.load_host(1, effort).await?.latencies) * 1e3);
     let name = "ingest_postgres_idle_latency";
     let found = Measurement::of_pairs(name, Wanted::AtMost(1.2), "ms (median)", effort.pairs, reference, ours).await?;
-    Ok(found.note("database", bench.server.describe().await?))
+    bench.noted(found).await
 }
 
 /// `ingest_postgres_vs_node`: 256 connections, beside a server of two Node processes under the same load.
 pub async fn postgres_vs_node(effort: Effort) -> anyhow::Result<Measurement> {
     let bench = OnPostgres::start().await?;
     let node = Node::start(&bench.url).await?;
-    let reference = async || Ok(bench.load(node.address(), 256, effort).await?.rate());
-    let ours = async || Ok(bench.load(bench.host.address(), 256, effort).await?.rate());
+    let spent: RefCell<Vec<Cost>> = RefCell::default();
+    let reference = async || {
+        let (answers, cost) = bench.load(node.address(), node.pid()?, 256, effort).await?;
+        spent.borrow_mut().push(cost);
+        Ok(answers.rate())
+    };
+    let ours = async || Ok(bench.load_host(256, effort).await?.rate());
     let name = "ingest_postgres_vs_node";
     let found = Measurement::of_pairs(name, Wanted::AtLeast(5.0), "webhooks/s", effort.pairs, reference, ours).await?;
-    Ok(found
-        .note("database", bench.server.describe().await?)
-        .note("reference", node.describe()))
+    let found = found
+        .note("reference", node.describe())
+        .note(COST_OF_REFERENCE, Cost::list(&spent.borrow()));
+    bench.noted(found).await
 }
 
 /// `ingest_sqlite_vs_single_commit`: 64 connections, beside one connection that commits row after row.
@@ -80,7 +86,8 @@ pub async fn sqlite_vs_single_commit(effort: Effort) -> anyhow::Result<Measureme
         let dir = tempfile::tempdir()?;
         let database = format!("sqlite:{}", dir.path().join("patchbay.db").display());
         let host = start_host(&dir, database.clone()).await?;
-        let (webhooks, answers) = send(host.address(), 64, effort).await?;
+        let webhooks = make_webhooks(effort).await?;
+        let answers = send(host.address(), 64, webhooks.clone(), effort).await?;
         host.stop().await?;
         inbox::check_sqlite(&database, &webhooks, &answers).await?;
         Ok(answers.rate())
@@ -106,9 +113,9 @@ async fn beside_pgbench(
         };
         Ok(bench.pgbench(run).await?.rate)
     };
-    let ours = async || Ok(bench.load(bench.host.address(), connections, effort).await?.rate());
+    let ours = async || Ok(bench.load_host(connections, effort).await?.rate());
     let found = Measurement::of_pairs(name, wanted, "webhooks/s", effort.pairs, reference, ours).await?;
-    Ok(found.note("database", bench.server.describe().await?))
+    bench.noted(found).await
 }
 
 /// A host on a server of its own.
@@ -116,7 +123,27 @@ struct OnPostgres {
     host: Host,
     url: String,
     server: Postgres,
+    spent: RefCell<Vec<Cost>>,
     _dir: TempDir,
+}
+
+/// Processor time of one webhook, in microseconds.
+struct Cost {
+    server: f64,
+    database: f64,
+    clients: f64,
+}
+
+const COST: &str = "µs of processor a webhook: host + database + clients";
+const COST_OF_REFERENCE: &str = "the same of the reference";
+
+impl Cost {
+    fn list(costs: &[Self]) -> String {
+        let shown = costs
+            .iter()
+            .map(|cost| format!("{:.0}+{:.0}+{:.0}", cost.server, cost.database, cost.clients));
+        shown.collect::<Vec<_>>().join(" ")
+    }
 }
 
 const DATABASE: &str = "bench";
@@ -131,6 +158,7 @@ impl OnPostgres {
             host,
             url,
             server,
+            spent: RefCell::default(),
             _dir: dir,
         })
     }
@@ -140,12 +168,42 @@ impl OnPostgres {
         pgbench::run(&self.server, DATABASE, run).await
     }
 
-    /// Sends to a server on this database, and holds it to its answers.
-    async fn load(&self, address: SocketAddr, connections: usize, effort: Effort) -> anyhow::Result<Answers> {
-        inbox::empty_postgres(&self.url).await?;
-        let (webhooks, answers) = send(address, connections, effort).await?;
-        inbox::check_postgres(&self.url, &webhooks, &answers).await?;
+    /// Sends to the host.
+    async fn load_host(&self, connections: usize, effort: Effort) -> anyhow::Result<Answers> {
+        let (address, pid) = (self.host.address(), self.host.pid()?);
+        let (answers, cost) = self.load(address, pid, connections, effort).await?;
+        self.spent.borrow_mut().push(cost);
         Ok(answers)
+    }
+
+    /// Sends to a server on this database, and holds it to its answers.
+    async fn load(
+        &self,
+        address: SocketAddr,
+        pid: u32,
+        connections: usize,
+        effort: Effort,
+    ) -> anyhow::Result<(Answers, Cost)> {
+        inbox::empty_postgres(&self.url).await?;
+        let database = self.server.pid()?;
+        let webhooks = make_webhooks(effort).await?;
+        let before = (cpu::of_process(pid)?, cpu::of_process(database)?);
+        let answers = send(address, connections, webhooks.clone(), effort).await?;
+        let spent = (cpu::of_process(pid)? - before.0, cpu::of_process(database)? - before.1);
+        inbox::check_postgres(&self.url, &webhooks, &answers).await?;
+        let each = |time: Duration| time.as_secs_f64() * 1e6 / answers.accepted.len() as f64;
+        let cost = Cost {
+            server: each(spent.0),
+            database: each(spent.1),
+            clients: each(answers.cpu),
+        };
+        Ok((answers, cost))
+    }
+
+    async fn noted(&self, found: Measurement) -> anyhow::Result<Measurement> {
+        Ok(found
+            .note(COST, Cost::list(&self.spent.borrow()))
+            .note("database", self.server.describe().await?))
     }
 }
 
@@ -163,17 +221,28 @@ async fn start_host(dir: &TempDir, database: String) -> anyhow::Result<Host> {
     .await
 }
 
-async fn send(address: SocketAddr, connections: usize, effort: Effort) -> anyhow::Result<(Arc<Webhooks>, Answers)> {
-    let warmup = effort.time / 10;
-    let count = (effort.time + warmup).as_secs_f64() * MOST_PER_SECOND;
-    let webhooks = tokio::task::spawn_blocking(move || Arc::new(Webhooks::make(count as usize))).await?;
-    let answers = load::run(Load {
+/// Of one run, its warm-up included.
+async fn make_webhooks(effort: Effort) -> anyhow::Result<Arc<Webhooks>> {
+    let count = (effort.time + warmup(effort)).as_secs_f64() * MOST_PER_SECOND;
+    Ok(tokio::task::spawn_blocking(move || Arc::new(Webhooks::make(count as usize))).await?)
+}
+
+async fn send(
+    address: SocketAddr,
+    connections: usize,
+    webhooks: Arc<Webhooks>,
+    effort: Effort,
+) -> anyhow::Result<Answers> {
+    let load = Load {
         address,
         connections,
-        webhooks: webhooks.clone(),
-        warmup,
+        webhooks,
+        warmup: warmup(effort),
         time: effort.time,
-    })
-    .await?;
-    Ok((webhooks, answers))
+    };
+    load::run(load).await
+}
+
+fn warmup(effort: Effort) -> Duration {
+    effort.time / 10
 }

@@ -7,6 +7,7 @@
 // Shared with the tests, which start the same program.
 #[path = "../../rig/src/binary.rs"]
 pub mod binary;
+mod cpu;
 mod debian;
 mod host;
 mod inbox;

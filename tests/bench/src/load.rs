@@ -18,7 +18,7 @@ use tokio::{
     task::LocalSet,
 };
 
-use crate::webhooks::Webhooks;
+use crate::{cpu, webhooks::Webhooks};
 
 /// What to do.
 #[derive(Clone)]
@@ -48,6 +48,8 @@ pub struct Answers {
     pub elapsed: Duration,
     /// From a request to its answer, of those that count, in seconds.
     pub latencies: Vec<f64>,
+    /// Processor time of the clients, for all that was sent.
+    pub cpu: Duration,
 }
 
 impl Answers {
@@ -69,7 +71,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub async fn run(load: Load) -> anyhow::Result<Answers> {
     tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        LocalSet::new().block_on(&runtime, send_all(load))
+        let before = cpu::of_this_thread()?;
+        let mut answers = LocalSet::new().block_on(&runtime, send_all(load))?;
+        answers.cpu = cpu::of_this_thread()? - before;
+        Ok(answers)
     })
     .await?
 }

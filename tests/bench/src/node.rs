@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server. Gone when dropped: its processes end with the first of them.
 pub struct Node {
-    _primary: Child,
+    primary: Child,
     address: SocketAddr,
     version: String,
 }
@@ -62,7 +62,7 @@ impl Node {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(Self {
-            _primary: primary,
+            primary,
             address,
             version: String::from_utf8_lossy(&version.stdout).trim().to_owned(),
         })
@@ -71,6 +71,11 @@ impl Node {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its first process.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        self.primary.id().context("the Node server has ended")
     }
 
     /// What it is.

@@ -75,6 +75,16 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// The process whose children serve the connections.
+    ///
+    /// # Errors
+    /// The server does not say.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        let file = std::fs::read_to_string(self.data().join("postmaster.pid"))?;
+        let pid = file.lines().next().and_then(|line| line.trim().parse().ok());
+        pid.context("postmaster.pid names no process")
+    }
+
     /// Makes a database.
     ///
     /// # Errors

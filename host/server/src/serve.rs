@@ -1,18 +1,19 @@
-//! Serving: listeners, workers and an orderly end.
+//! Serving: listeners, workers and an orderly end. Or working alone, beside hosts that serve.
 
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use patchbay_app::model::JobKind;
-use tokio::net::TcpListener;
+use axum::{Router, routing::get};
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
     api,
     host::{Built, Host},
+    lane::Lane,
     listen::{self, Limits, Tls},
-    worker,
+    telemetry, worker,
 };
 
 /// A host that is being served.
@@ -22,7 +23,7 @@ pub struct Serving {
     /// Where it listens.
     pub address: SocketAddr,
     simulators: Vec<(patchbay_core::ProviderId, Box<dyn patchbay_simkit::stand::Stand>)>,
-    tasks: tokio::task::JoinSet<()>,
+    tasks: JoinSet<()>,
     stop: CancellationToken,
 }
 
@@ -37,26 +38,11 @@ pub async fn start(built: Built, listener: TcpListener) -> anyhow::Result<Servin
         (Some(cert), Some(key)) => Some(Tls::from_files(cert, key).context("reading the TLS files")?),
         _ => None,
     };
-    let limits = Limits {
-        sockets: server.max_sockets,
-        sockets_per_ip: server.max_sockets_per_ip,
-        ..Limits::default()
-    };
+    let limits = limits_of(&host);
     let address = listener.local_addr()?;
     let stop = host.stopping.clone();
-    let mut tasks = tokio::task::JoinSet::new();
-    if let Some(handle) = host.metrics.clone() {
-        tasks.spawn(crate::telemetry::metrics::upkeep(handle, stop.clone()));
-    }
-    if let Some(metrics) = server.metrics_listen {
-        let listener = TcpListener::bind(metrics)
-            .await
-            .with_context(|| format!("listening on {metrics}"))?;
-        let router = axum::Router::new()
-            .route("/metrics", axum::routing::get(api::health::metrics))
-            .with_state(host.clone());
-        tasks.spawn(listen::serve(listener, router, None, limits.clone(), stop.clone()));
-    }
+    let mut tasks = JoinSet::new();
+    attend(&host, &mut tasks).await?;
     tasks.spawn(listen::serve(
         listener,
         api::router(host.clone()),
@@ -64,10 +50,9 @@ pub async fn start(built: Built, listener: TcpListener) -> anyhow::Result<Servin
         limits,
         stop.clone(),
     ));
-    tasks.spawn(worker::follow_clock(host.clone(), stop.clone()));
     if host.config.workers.enabled {
         let (host, stop) = (host.clone(), stop.clone());
-        tasks.spawn(async move { worker::run(host, &JobKind::ALL, stop).await });
+        tasks.spawn(async move { worker::run(host, &Lane::ALL, stop).await });
     }
     info!(%address, url = %host.config.server.public_url, store = host.app.store.backend(), "Patchbay is serving");
     Ok(Serving {
@@ -77,6 +62,68 @@ pub async fn start(built: Built, listener: TcpListener) -> anyhow::Result<Servin
         tasks,
         stop,
     })
+}
+
+/// Works off these lanes until `end`, and lets running steps end then. There is no API; health and metrics are on
+/// `server.metrics_listen`, if it is set.
+///
+/// # Errors
+/// The metrics address cannot be bound.
+pub async fn work(built: Built, lanes: &[Lane], end: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let Built { host, simulators } = built;
+    let stop = host.stopping.clone();
+    let mut tasks = JoinSet::new();
+    attend(&host, &mut tasks).await?;
+    let names: Vec<_> = lanes.iter().map(|lane| lane.as_str()).collect();
+    info!(
+        lanes = names.join(","),
+        store = host.app.store.backend(),
+        "Patchbay is working"
+    );
+    let until_stopped = async {
+        end.await;
+        stop.cancel();
+    };
+    tokio::join!(worker::run(host.clone(), lanes, stop.clone()), until_stopped);
+    while tasks.join_next().await.is_some() {}
+    for (_, stand) in simulators {
+        stand.shutdown().await;
+    }
+    Ok(())
+}
+
+/// What every process that lives on has beside its work.
+async fn attend(host: &Host, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
+    let stop = host.stopping.clone();
+    if let Some(handle) = host.metrics.clone() {
+        tasks.spawn(telemetry::metrics::upkeep(handle, stop.clone()));
+    }
+    if let Some(address) = host.config.server.metrics_listen {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("listening on {address}"))?;
+        let router = Router::new()
+            .route("/healthz", get(api::health::live))
+            .route("/readyz", get(api::health::ready))
+            .route("/metrics", get(api::health::metrics))
+            .with_state(host.clone());
+        tasks.spawn(listen::serve(listener, router, None, limits_of(host), stop.clone()));
+    }
+    tasks.spawn(worker::follow_clock(host.clone(), stop.clone()));
+    let host = host.clone();
+    tasks.spawn(async move {
+        stop.cancelled().await;
+        host.passes.ended().await;
+    });
+    Ok(())
+}
+
+fn limits_of(host: &Host) -> Limits {
+    Limits {
+        sockets: host.config.server.max_sockets,
+        sockets_per_ip: host.config.server.max_sockets_per_ip,
+        ..Limits::default()
+    }
 }
 
 impl Serving {

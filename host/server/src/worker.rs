@@ -3,21 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use patchbay_app::{App, model::JobKind, store::StoreError, tokens, work};
-use tokio::{
-    task::JoinSet,
-    time::{self, Instant},
-};
+use tokio::{task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::host::Host;
+use crate::{host::Host, lane::Lane};
 
 /// Longest time between two looks at the queue, should a wake-up be lost or come to another process.
 const POLL: Duration = Duration::from_secs(1);
 /// Shortest pause after a look that found nothing: a due job that could not be claimed waits for another one.
 const LEAST_PAUSE: Duration = Duration::from_millis(20);
 /// Time that running steps have to end at shutdown.
-const DRAIN: Duration = Duration::from_secs(30);
+pub(crate) const DRAIN: Duration = Duration::from_secs(30);
 /// Time between two rounds of housekeeping.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
 /// Time between two looks at the database's clock. In between clocks differ by microseconds.
@@ -27,35 +24,15 @@ const PURGE_BATCH: u32 = 1_000;
 /// Batches of ended jobs in one round: 3,000 a second can be kept away for ever.
 const PURGE_ROUNDS: usize = 100;
 
-/// Work that has loops of its own in a process, so that none waits for another: an upload may keep a loop busy for long.
-const LANES: [(&[JobKind], Loops); 3] = [
-    // They are read together, and one reader is faster than any database.
-    (&[JobKind::Ingest], Loops::Fixed(1)),
-    // Few, but each may wait for a slow platform.
-    (&[JobKind::Refresh, JobKind::Revoke], Loops::Fixed(4)),
-    (&[JobKind::Publish], Loops::Configured),
-];
-
-enum Loops {
-    Fixed(usize),
-    /// `workers.concurrency`.
-    Configured,
-}
-
-/// Runs workers for these kinds of work until `stop`, then lets running steps end.
-pub async fn run(host: Host, kinds: &[JobKind], stop: CancellationToken) {
+/// Runs workers for these lanes until `stop`, then lets running steps end.
+pub async fn run(host: Host, lanes: &[Lane], stop: CancellationToken) {
     let mut loops = JoinSet::new();
-    for (lane, count) in LANES {
-        let lane: Vec<_> = lane.iter().copied().filter(|kind| kinds.contains(kind)).collect();
-        let count = match count {
-            _ if lane.is_empty() => 0,
-            Loops::Fixed(count) => count,
-            Loops::Configured => host.config.workers.concurrency.max(1),
-        };
+    for lane in lanes {
+        let count = lane.loops(&host.config.workers);
         // No tenant takes more than half of the places.
         let most_per_tenant = count.div_ceil(2);
         for _ in 0..count {
-            loops.spawn(work_loop(host.app.clone(), lane.clone(), most_per_tenant, stop.clone()));
+            loops.spawn(work_loop(host.app.clone(), lane.kinds(), most_per_tenant, stop.clone()));
         }
     }
     loops.spawn(housekeeping(host.clone(), stop.clone()));
@@ -64,33 +41,22 @@ pub async fn run(host: Host, kinds: &[JobKind], stop: CancellationToken) {
     if time::timeout(DRAIN, drained).await.is_err() {
         warn!("Some steps did not end in 30 s; their leases run out and another worker takes them over");
     }
+    refreshes_done(&host).await;
+}
+
+/// Waits for running refreshes: a token that was spent must be stored.
+pub(crate) async fn refreshes_done(host: &Host) {
     if time::timeout(DRAIN, host.app.refreshes_done()).await.is_err() {
         error!("A token refresh did not end in 30 s");
     }
 }
 
-/// Runs what is due of these kinds, until nothing is or time is up. A step that was begun ends. Returns how many jobs
-/// were run.
-///
-/// # Errors
-/// The store failed.
-pub async fn pass(host: &Host, kinds: &[JobKind], until: Instant) -> Result<u32, StoreError> {
-    let mut processed = 0_u32;
-    while Instant::now() < until {
-        match work::run_due(&host.app, kinds, usize::MAX).await? {
-            0 => break,
-            count => processed = processed.saturating_add(count),
-        }
-    }
-    Ok(processed)
-}
-
-async fn work_loop(app: Arc<App>, kinds: Vec<JobKind>, most_per_tenant: usize, stop: CancellationToken) {
+async fn work_loop(app: Arc<App>, kinds: &'static [JobKind], most_per_tenant: usize, stop: CancellationToken) {
     while !stop.is_cancelled() {
         // Before the look, so that a wake-up in between is not missed.
         let woken = app.woken();
-        let pause = match work::run_due(&app, &kinds, most_per_tenant).await {
-            Ok(0) => next_look(&app, &kinds).await,
+        let pause = match work::run_due(&app, kinds, most_per_tenant).await {
+            Ok(0) => next_look(&app, kinds).await,
             Ok(_) => continue,
             Err(_) => POLL,
         };

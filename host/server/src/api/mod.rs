@@ -101,8 +101,6 @@ fn routes() -> OpenApiRouter<Host> {
         .routes(routes!(compat::upload))
         .routes(routes!(compat::status))
         .routes(routes!(compat::webhook))
-        .routes(routes!(workers::token_refresh))
-        .routes(routes!(workers::webhooks))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         // Uploads have their own cap, checked while the body streams.
@@ -113,10 +111,18 @@ fn routes() -> OpenApiRouter<Host> {
         )
 }
 
+/// The endpoints for cron services. They exist where there is a secret for them.
+fn worker_routes() -> OpenApiRouter<Host> {
+    OpenApiRouter::new()
+        .routes(routes!(workers::token_refresh))
+        .routes(routes!(workers::webhooks))
+        .routes(routes!(workers::publish))
+}
+
 /// The whole document, from the routes alone: no state, no database.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    let mut document = routes().into_openapi();
+    let mut document = routes().merge(worker_routes()).into_openapi();
     document.info.version = env!("CARGO_PKG_VERSION").to_owned();
     for path in document.paths.paths.values_mut() {
         let operations = [
@@ -144,13 +150,18 @@ fn name_by_resource(operation: &mut utoipa::openapi::path::Operation) {
 
 /// Everything that the main listener serves.
 pub fn router(host: Host) -> Router {
-    let (router, _) = routes().split_for_parts();
+    let mut routes = routes();
+    if !host.config.workers.secrets.is_empty() {
+        routes = routes.merge(worker_routes());
+    }
+    let (router, _) = routes.split_for_parts();
     let document = openapi().to_json().unwrap_or_default();
     let json = [(axum::http::header::CONTENT_TYPE, "application/json")];
     let mut router = router
         .route("/api/openapi.json", axum::routing::get(async move || (json, document)))
         .merge(pages::routes());
-    if host.config.server.metrics_listen.is_none() && host.config.server.listen.ip().is_loopback() {
+    let server = &host.config.server;
+    if host.metrics.is_some() && server.metrics_listen.is_none() && server.listen.ip().is_loopback() {
         router = router.route("/metrics", axum::routing::get(health::metrics));
     }
     let around = ServiceBuilder::new()

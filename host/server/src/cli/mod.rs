@@ -3,6 +3,7 @@
 mod dead_letters;
 mod keys;
 mod simulate;
+mod worker;
 
 use std::{
     path::{Path, PathBuf},
@@ -42,7 +43,16 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve the API and run the workers (the default).
-    Serve,
+    Serve {
+        /// Serve the API alone; `patchbay worker`, a cron service or another host does the work.
+        #[arg(long)]
+        api_only: bool,
+    },
+    /// Run the workers alone, without an API: all day, or once.
+    ///
+    /// Any number of them may run beside hosts on the same PostgreSQL; each job runs once. Health and metrics are on
+    /// `server.metrics_listen`, if that is set. SIGTERM and Ctrl-C let running steps end.
+    Worker(worker::Options),
     /// Show the whole story against simulated platforms: connect, publish, follow, receive. Then keep serving.
     Demo(demo::Options),
     /// Run the simulator of a platform alone.
@@ -96,14 +106,15 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     #[cfg(feature = "failpoints")]
     arm_failpoints()?;
     rustls::crypto::ring::default_provider().install_default().ok();
-    match cli.command.unwrap_or(Command::Serve) {
+    match cli.command.unwrap_or(Command::Serve { api_only: false }) {
         Command::Openapi => {
             println!("{}", openapi_text()?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Demo(options) => demo::run(options).await,
         Command::Simulate(options) => simulate::run(options).await,
-        Command::Serve => serve_command(load(cli.config.as_deref())?).await,
+        Command::Serve { api_only } => serve_command(load(cli.config.as_deref())?, api_only).await,
+        Command::Worker(options) => worker::run(options, load(cli.config.as_deref())?).await,
         Command::Migrate { check } => migrate(&load(cli.config.as_deref())?, check).await,
         Command::Keys(command) => keys::run(command, load(cli.config.as_deref())?).await,
         Command::DeadLetters(command) => dead_letters::run(command, load(cli.config.as_deref())?).await,
@@ -141,7 +152,8 @@ fn load(file: Option<&Path>) -> anyhow::Result<Config> {
     Config::load(file, environment, &providers::ids()).map_err(|problems| Unstartable(problems.to_string()).into())
 }
 
-async fn serve_command(config: Config) -> anyhow::Result<ExitCode> {
+async fn serve_command(mut config: Config, api_only: bool) -> anyhow::Result<ExitCode> {
+    config.workers.enabled &= !api_only;
     telemetry::init(&config.log)?;
     let metrics = telemetry::metrics::install()?;
     let listen = config.server.listen;

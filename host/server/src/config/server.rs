@@ -20,7 +20,7 @@ pub struct ServerConfig {
     pub tls_cert: Option<PathBuf>,
     /// Key of the certificate, PEM.
     pub tls_key: Option<PathBuf>,
-    /// A listener for `/metrics` alone.
+    /// A listener for metrics and health alone.
     pub metrics_listen: Option<SocketAddr>,
     /// The largest upload.
     pub max_upload_bytes: u64,
@@ -63,8 +63,8 @@ pub(super) const SECTION: Section = Section {
         Key::new(
             "server.metrics_listen",
             Kind::Address,
-            "A second listener, for `/metrics` alone. Without it, `/metrics` is on the main listener, and only if \
-             that is on loopback.",
+            "A second listener, for `/metrics`, `/healthz` and `/readyz` alone; the only one of `patchbay worker`. \
+             Without it, `/metrics` is on the main listener, and only if that is on loopback.",
         ),
         Key::new(
             "server.max_upload_bytes",

@@ -23,7 +23,7 @@ pub struct WorkersConfig {
     pub keep_done: TimeDelta,
     /// How long a job that was given up stays.
     pub keep_dead: TimeDelta,
-    /// Who may call the worker endpoints; if empty, nobody.
+    /// Who may call the worker endpoints; if empty, there are none.
     pub secrets: Vec<Secret<String>>,
 }
 
@@ -34,7 +34,7 @@ pub(super) const SECTION: Section = Section {
         Key::new(
             "workers.enabled",
             Kind::Flag,
-            "Whether the server works off the queue itself.",
+            "Whether `patchbay serve` works off the queue itself. `--api-only` is the same as `false`.",
         )
         .or("true"),
         Key::new(
@@ -60,7 +60,7 @@ pub(super) const SECTION: Section = Section {
             "workers.secrets",
             Kind::Secrets,
             "Bearer secrets of the worker endpoints, at most two, so that they can be exchanged one after the other. \
-             At least 32 bytes each. Without any, the endpoints answer 401.",
+             At least 32 bytes each. Without any, there are no such endpoints.",
         )
         .plain("WORKER_SECRET"),
         Key::new(

@@ -18,6 +18,7 @@ const CAPPED: &[&str] = &[
     "axum",
     "h2",
     "hyper",
+    "lambda",
     "reqwest",
     "rustls",
     "sqlx",

@@ -4,7 +4,7 @@ use patchbay_simkit::{Fault, Signing};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{ADA, Setup, WORKER_SECRET, World, media, query, send, webhook};
+use crate::harness::{ADA, Setup, World, media, query, send, webhook};
 
 const UPLOAD: &str = "/api/tiktok/upload";
 
@@ -244,44 +244,4 @@ async fn the_old_webhook_path_takes_what_the_platform_sends() {
     world.sim.webhooks().send(&forged);
     world.sim.settle().await;
     assert_eq!(world.inbox_rows().await, 1);
-}
-
-#[tokio::test]
-async fn a_worker_pass_does_what_is_due_and_counts_it() {
-    let world = connected().await;
-    let worker = world.api.with_key(Some(WORKER_SECRET.to_owned()));
-    let (refresh, webhooks) = ("/api/workers/token-refresh", "/api/workers/webhooks");
-    for path in [refresh, webhooks] {
-        let idle = worker.poke(path).await;
-        assert_eq!(
-            (idle.status, idle.text.as_str()),
-            (200, r#"{"success":true,"processed":0}"#)
-        );
-        for wrong in [
-            None,
-            Some(""),
-            Some("x"),
-            Some(&WORKER_SECRET[..20]),
-            Some(&format!("{WORKER_SECRET}x")),
-            world.api.key.as_deref(),
-        ] {
-            let wrong = world.api.with_key(wrong.map(str::to_owned));
-            wrong.poke(path).await.problem(401, "unauthorized");
-        }
-        worker.get(path).await.problem(405, "method_not_allowed");
-    }
-    for n in 0..3 {
-        let body = webhook::body("some.event", &world.open_id(ADA), world.now(), &json!({ "n": n }));
-        assert_eq!(world.deliver(body).await.status, 200);
-    }
-    assert_eq!(
-        worker.poke(webhooks).await.ok(),
-        json!({ "success": true, "processed": 3 })
-    );
-    world.advance(std::time::Duration::from_secs(80 * 60));
-    assert_eq!(
-        worker.poke(refresh).await.ok(),
-        json!({ "success": true, "processed": 1 })
-    );
-    assert_eq!(world.calls("token"), 2, "one exchange and one refresh");
 }

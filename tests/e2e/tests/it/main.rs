@@ -26,3 +26,4 @@ mod tenancy;
 mod tokens;
 mod webhook_effects;
 mod webhooks;
+mod worker_endpoints;

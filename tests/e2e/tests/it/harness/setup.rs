@@ -33,6 +33,8 @@ pub struct Setup {
     pub database: Database,
     /// More settings, by the names of their variables.
     pub settings: Vec<(&'static str, String)>,
+    /// Settings that are left out, by the names of their variables.
+    pub unset: Vec<&'static str>,
     /// Time is real, and the host's workers run.
     pub running: bool,
     /// How far the host's clock is ahead of the database's and the platform's.
@@ -48,6 +50,7 @@ impl Default for Setup {
         Self {
             database: Database::Sqlite,
             settings: Vec::new(),
+            unset: Vec::new(),
             running: false,
             host_ahead: TimeDelta::zero(),
             callback: "/api/platforms/tiktok/callback",
@@ -108,6 +111,7 @@ impl Setup {
         ];
         let settings: Vec<_> = settings
             .into_iter()
+            .filter(|(name, _)| !self.unset.contains(name))
             .chain(self.settings)
             .map(|(name, value)| (name.to_owned(), value))
             .collect();

@@ -1,0 +1,98 @@
+//! The three sorts of work, as operators name them on the command line, in the endpoints for cron services and in
+//! schedules. Each has loops of its own in a process, so that none waits for another: an upload may keep a loop busy
+//! for long.
+
+use std::str::FromStr;
+
+use clap::{ValueEnum, builder::PossibleValue};
+use patchbay_app::model::JobKind;
+
+use crate::config::WorkersConfig;
+
+/// A sort of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Reads webhooks that were received.
+    Webhooks,
+    /// Renews tokens, and ends grants at platforms.
+    Refresh,
+    /// Takes the next steps of posts.
+    Publish,
+}
+
+impl Lane {
+    /// All.
+    pub const ALL: [Self; 3] = [Self::Webhooks, Self::Refresh, Self::Publish];
+
+    /// The stable name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhooks => "webhooks",
+            Self::Refresh => "refresh",
+            Self::Publish => "publish",
+        }
+    }
+
+    /// What it works off. Every kind of job is in one lane.
+    #[must_use]
+    pub fn kinds(self) -> &'static [JobKind] {
+        match self {
+            Self::Webhooks => &[JobKind::Ingest],
+            Self::Refresh => &[JobKind::Refresh, JobKind::Revoke],
+            Self::Publish => &[JobKind::Publish],
+        }
+    }
+
+    /// How many loops work it off in one process.
+    pub(crate) fn loops(self, config: &WorkersConfig) -> usize {
+        match self {
+            // They are read together, and one reader is faster than any database.
+            Self::Webhooks => 1,
+            // Few, but each may wait for a slow platform.
+            Self::Refresh => 4,
+            Self::Publish => config.concurrency.max(1),
+        }
+    }
+}
+
+impl FromStr for Lane {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|lane| lane.as_str() == text);
+        found.ok_or_else(|| format!("no such work: {text}; there are webhooks, refresh and publish"))
+    }
+}
+
+impl ValueEnum for Lane {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Self::Webhooks => "Read webhooks that were received",
+            Self::Refresh => "Renew tokens, end grants, and keep house",
+            Self::Publish => "Take the next steps of posts",
+        };
+        Some(PossibleValue::new(self.as_str()).help(help))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_job_is_in_one_lane() {
+        for kind in JobKind::ALL {
+            let lanes = Lane::ALL.iter().filter(|lane| lane.kinds().contains(&kind));
+            assert_eq!(lanes.count(), 1, "{kind:?}");
+        }
+        for lane in Lane::ALL {
+            assert_eq!(lane.as_str().parse(), Ok(lane));
+        }
+        assert!("".parse::<Lane>().is_err() && "Publish".parse::<Lane>().is_err());
+    }
+}

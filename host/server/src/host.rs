@@ -183,13 +183,13 @@ pub async fn build(config: Config, start: Start) -> anyhow::Result<Built> {
         Err(error) => warn!(%error, "The token journal cannot be read"),
     }
     let host = Host(Arc::new(Inner {
+        gate: Gate::new(&config.limits),
         app,
         config,
         wall,
         clock,
         files,
         metrics: start.metrics,
-        gate: Gate::default(),
         passes: Passes::default(),
         cursor_key,
         stopping: CancellationToken::new(),

@@ -1,10 +1,10 @@
 //! Serving: listeners, workers and an orderly end. Or working alone, beside hosts that serve.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 use axum::{Router, routing::get};
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -15,6 +15,9 @@ use crate::{
     listen::{self, Limits, Tls},
     telemetry, worker,
 };
+
+/// Time between two looks for callers that need no memory any more.
+const FORGET: Duration = Duration::from_mins(1);
 
 /// A host that is being served.
 pub struct Serving {
@@ -110,6 +113,7 @@ async fn attend(host: &Host, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
         tasks.spawn(listen::serve(listener, router, None, limits_of(host), stop.clone()));
     }
     tasks.spawn(worker::follow_clock(host.clone(), stop.clone()));
+    tasks.spawn(forget(host.clone(), stop.clone()));
     let host = host.clone();
     tasks.spawn(async move {
         stop.cancelled().await;
@@ -123,6 +127,17 @@ fn limits_of(host: &Host) -> Limits {
         sockets: host.config.server.max_sockets,
         sockets_per_ip: host.config.server.max_sockets_per_ip,
         ..Limits::default()
+    }
+}
+
+/// Forgets callers that have been away, until `stop`.
+async fn forget(host: Host, stop: CancellationToken) {
+    let mut round = time::interval(FORGET);
+    loop {
+        tokio::select! {
+            _ = round.tick() => host.gate.forget_idle(),
+            () = stop.cancelled() => return,
+        }
     }
 }
 

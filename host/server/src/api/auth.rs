@@ -19,14 +19,20 @@ use patchbay_app::{
     model::{ApiKey, KeyScope},
     problem::{Problem, ProblemKind},
 };
-use patchbay_core::TenantId;
+use patchbay_core::{ApiKeyId, TenantId};
 use subtle::ConstantTimeEq;
 
-use super::problem::ApiProblem;
-use crate::{config::FirstParty, host::Host, keys::KeyText};
+use super::{pace::Pace, problem::ApiProblem};
+use crate::{
+    config::{FirstParty, LimitsConfig},
+    host::Host,
+    keys::KeyText,
+};
 
 /// The owner under whom first-party pages act.
 pub const FIRST_PARTY_OWNER: &str = "default";
+/// Stands for the key that first-party pages do not have.
+const FIRST_PARTY_KEY: ApiKeyId = ApiKeyId::from_uuid(uuid::Uuid::nil());
 /// How long a key that was looked up is believed.
 const CACHE_TTL: Duration = Duration::from_secs(5);
 /// Failed tries of one address in a minute.
@@ -58,24 +64,31 @@ impl Caller {
     }
 }
 
-/// Remembers keys for a moment, and addresses that guess.
+/// Remembers keys for a moment, how fast they go, and addresses that guess.
 pub struct Gate {
     cache: Mutex<HashMap<String, (Instant, ApiKey)>>,
     failures: DefaultKeyedRateLimiter<IpAddr>,
     shut: Mutex<HashMap<IpAddr, Instant>>,
+    pace: Pace,
 }
 
-impl Default for Gate {
-    fn default() -> Self {
+impl Gate {
+    /// A gate with the limits of the configuration.
+    #[must_use]
+    pub fn new(limits: &LimitsConfig) -> Self {
         Self {
             cache: Mutex::default(),
             failures: RateLimiter::keyed(Quota::per_minute(FAILURES_PER_MINUTE)),
             shut: Mutex::default(),
+            pace: Pace::new(limits),
         }
     }
-}
 
-impl Gate {
+    /// Forgets callers that have been away. To be called from time to time.
+    pub fn forget_idle(&self) {
+        self.pace.forget_idle();
+    }
+
     /// How long this address must still wait.
     fn shut_for(&self, address: IpAddr) -> Option<Duration> {
         let mut shut = self.shut.lock().unwrap_or_else(PoisonError::into_inner);
@@ -140,7 +153,9 @@ impl FromRequestParts<Host> for Caller {
             .get::<ConnectInfo<SocketAddr>>()
             .map_or(IpAddr::from([0, 0, 0, 0]), |info| info.0.ip());
         let Some(bearer) = bearer(parts) else {
-            return Ok(first_party(parts, host)?);
+            let caller = first_party(parts, host)?;
+            host.gate.pace.admit(FIRST_PARTY_KEY)?;
+            return Ok(caller);
         };
         if let Some(wait) = host.gate.shut_for(address) {
             let detail = "Too many wrong keys came from this address. Wait, and check the key.";
@@ -169,10 +184,12 @@ async fn by_key(host: &Host, text: &str) -> Result<Option<Caller>, Problem> {
     let Some(key) = host.gate.key(host, &text.public_id).await? else {
         return Ok(None);
     };
+    // The rest is for those who know the secret. Otherwise anybody could use up what a key may send.
     let proved: bool = text.hash(&host.app.vault).ct_eq(&key.secret_hash).into();
     if !proved || !is_live(&key, host.app.env.now()) {
         return Ok(None);
     }
+    host.gate.pace.admit(key.id)?;
     if let Err(error) = host.app.store.touch_api_key(key.id).await {
         tracing::warn!(%error, "The last use of a key could not be noted");
     }

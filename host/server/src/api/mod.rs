@@ -10,6 +10,7 @@ pub mod extract;
 pub mod health;
 pub mod media;
 pub mod middleware;
+pub mod pace;
 pub mod pages;
 pub mod platforms;
 pub mod posts;

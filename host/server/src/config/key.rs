@@ -4,7 +4,7 @@
 use figment::value::{Dict, Value};
 use patchbay_core::ProviderId;
 
-use super::{database, egress, encryption, log, providers, server, storage, workers};
+use super::{database, egress, encryption, limits, log, providers, server, storage, workers};
 
 /// Variables of the environment that set keys start with this; two underscores stand between section and key.
 pub(super) const ENV_PREFIX: &str = "PATCHBAY__";
@@ -24,6 +24,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &encryption::SECTION,
     &log::SECTION,
     &workers::SECTION,
+    &limits::SECTION,
     &egress::SECTION,
     &providers::SECTION,
 ];

@@ -13,6 +13,7 @@ mod environment;
 mod file;
 mod key;
 mod layer;
+mod limits;
 mod log;
 mod problem;
 mod providers;
@@ -32,6 +33,7 @@ pub use self::{
     database::DatabaseConfig,
     egress::EgressConfig,
     encryption::EncryptionConfig,
+    limits::LimitsConfig,
     log::{LogConfig, LogFormat},
     problem::{ConfigProblems, Problem},
     providers::{Environment, ProviderConfig},
@@ -60,6 +62,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Background work and the endpoints that start it.
     pub workers: WorkersConfig,
+    /// How many requests a caller may send.
+    pub limits: LimitsConfig,
     /// Outgoing connections.
     pub egress: EgressConfig,
     /// One for every known provider.
@@ -121,6 +125,7 @@ impl Config {
             encryption: EncryptionConfig::read(r, &storage),
             log: LogConfig::read(r),
             workers: WorkersConfig::read(r),
+            limits: LimitsConfig::read(r),
             egress: EgressConfig::read(r),
             providers: known
                 .iter()

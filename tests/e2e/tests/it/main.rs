@@ -18,6 +18,7 @@ mod group_commit;
 mod harness;
 mod health;
 mod oauth;
+mod pace;
 mod platform_errors;
 mod post_rules;
 mod posts;

@@ -166,6 +166,11 @@ impl Host {
         self.child.id().expect("a running process has an id")
     }
 
+    /// How the process ended, if it has.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// kill -9. Returns when the process is gone.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();

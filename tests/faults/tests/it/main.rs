@@ -1,2 +1,4 @@
 //! The scenarios, by row.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod r01;

@@ -1,4 +1,6 @@
 //! The scenarios, by row.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod posts;
 mod r01;
+mod r04;

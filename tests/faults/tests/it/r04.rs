@@ -1,0 +1,162 @@
+//! R04: hosts are killed at each of the 13 points of a publish, for files in several chunks and for pulls. Afterwards
+//! every post is there once, or its outcome is shown as not known.
+
+use patchbay_faults::{Figures, Scale, world, world_on_sqlite};
+use patchbay_rig::{
+    Api, World, on_postgres, seed,
+    world::{CHUNK, file_post, pull_post, video_bytes},
+};
+use patchbay_simulator_tiktok::simkit::Random;
+
+use crate::posts::{End, armed, doubles, end_leases, end_of, new_account};
+
+/// The points, with how often each is passed at the least, by a file of three chunks and by a pull.
+const POINTS: [(&str, u64, u64); 13] = [
+    ("pub.intent", 1, 1),
+    ("pub.reserved", 6, 3),
+    ("pub.init_marked", 1, 1),
+    ("pub.init_sent", 1, 1),
+    ("pub.init_received", 1, 1),
+    ("pub.init_recorded", 1, 1),
+    ("pub.chunk_sent", 2, 0),
+    ("pub.chunk_recorded", 2, 0),
+    ("pub.last_sent", 1, 0),
+    ("pub.last_recorded", 1, 0),
+    ("pub.status_received", 2, 2),
+    ("pub.final", 1, 1),
+    ("pub.notified", 1, 1),
+];
+/// Where a pull is marked as about to be sent and nobody has kept an answer: it may be there, and cannot be found.
+const UNKNOWABLE: [&str; 3] = ["pub.init_marked", "pub.init_sent", "pub.init_received"];
+/// The signal of an abort.
+const SIGABRT: i32 = 6;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Road {
+    File,
+    Pull,
+}
+
+#[tokio::test]
+async fn r04_on_sqlite() {
+    kill_at_every_point("R04 sqlite", world_on_sqlite().await).await;
+}
+
+#[tokio::test]
+async fn r04_on_postgres() {
+    on_postgres(async |database| kill_at_every_point("R04 postgres", world(database).await).await).await;
+}
+
+async fn kill_at_every_point(row: &str, world: World) {
+    let seed = seed();
+    let random = Random::seeded(seed);
+    let (host, api) = world.start().await;
+    let media = api.upload(video_bytes(3 * CHUNK + 1_234, seed)).await;
+    host.kill().await;
+
+    let mut figures = Figures::new(row, seed);
+    let mut tally = Tally::default();
+    for _ in 0..Scale::of_run().pick(1, 20) {
+        for (point, file, pull) in POINTS {
+            for (road, most) in [(Road::File, file), (Road::Pull, pull)] {
+                if most > 0 {
+                    let at = random.between(1, most + 1);
+                    tally.kill(&world, &api, (point, at), road, &media).await;
+                }
+            }
+        }
+    }
+    let published = tally.ends.iter().filter(|kill| kill.end == End::Published).count();
+    let unknowable = tally
+        .ends
+        .iter()
+        .filter(|kill| kill.end == End::Unconfirmed && kill.may_be_unknown());
+    let decidable = tally.ends.len() - unknowable.count();
+    figures.at_least("kills at points", POINTS.len(), tally.ends.len());
+    figures.is("doubles", 0, doubles(&world, tally.ends.iter().map(|kill| &kill.title)));
+    figures.is("stuck", 0, tally.count(End::Stuck));
+    figures.is("failed without a reason", 0, tally.without_reason);
+    figures.is("unconfirmed without an open question", 0, tally.without_question);
+    figures.told("unconfirmed", "shown", tally.count(End::Unconfirmed));
+    figures.at_least(
+        "finished alone, of the decidable, %",
+        99.0,
+        published as f64 * 100.0 / decidable as f64,
+    );
+    figures.finish();
+}
+
+#[derive(Default)]
+struct Tally {
+    ends: Vec<Kill>,
+    without_reason: usize,
+    without_question: usize,
+}
+
+struct Kill {
+    point: &'static str,
+    road: Road,
+    title: String,
+    end: End,
+}
+
+impl Kill {
+    fn may_be_unknown(&self) -> bool {
+        self.road == Road::Pull && UNKNOWABLE.contains(&self.point)
+    }
+}
+
+impl Tally {
+    fn count(&self, end: End) -> usize {
+        self.ends.iter().filter(|kill| kill.end == end).count()
+    }
+
+    /// One post, one kill, and the end.
+    async fn kill(&mut self, world: &World, api: &Api, (point, at): (&'static str, u64), road: Road, media: &str) {
+        let number = self.ends.len();
+        let title = format!("{point} {at} {road:?} {number}");
+        let mut host = armed(&world.program, &format!("{point}=abort@{at}")).serve().await;
+        let account = new_account(world, api, number).await;
+        let wanted = match road {
+            Road::File => file_post(&account, &title, media),
+            Road::Pull => pull_post(&account, &title),
+        };
+        let key = format!("kill-{number}");
+        // A client that was hung up on asks again under the same key, as one that was answered may.
+        let asked = api.try_post(&key, &wanted).await;
+        let status = host.ended().await;
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&status),
+            Some(SIGABRT),
+            "{title}: {status}"
+        );
+        let host = world.program.serve().await;
+        end_leases(&world.database).await;
+        let id = id_of(&api.try_post(&key, &wanted).await.unwrap().ok());
+        if let Ok(asked) = asked {
+            assert_eq!(id_of(&asked.ok()), id, "{title}: one key, one post");
+        }
+        let (end, state) = end_of(api, &id).await;
+        let journal = api.journal(&id).await;
+        match end {
+            End::Failed => self.without_reason += usize::from(!state["failure"]["code"].is_string()),
+            End::Unconfirmed => {
+                let is_open = journal.iter().any(|call| call["answered_at"].is_null());
+                self.without_question += usize::from(!is_open);
+            }
+            End::Published | End::Stuck => {}
+        }
+        println!("{title}: {end:?} {}", state["failure"]);
+        host.kill().await;
+        self.ends.push(Kill {
+            point,
+            road,
+            title,
+            end,
+        });
+    }
+}
+
+fn id_of(post: &serde_json::Value) -> String {
+    post["id"].as_str().unwrap().to_owned()
+}

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::lock;
+use crate::{Random, lock};
 
 /// One rule. `skip` lets the first matching calls pass, `times` bounds how many are hit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub struct Fault {
     /// `None` holds until the rule is cleared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
+    /// Of the calls that are left, only some, by chance. `None` strikes all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Share>,
     pub action: Action,
 }
 
@@ -40,6 +43,7 @@ impl Fault {
             account: None,
             skip: 0,
             times: None,
+            share: None,
             action,
         }
     }
@@ -47,6 +51,13 @@ impl Fault {
     #[must_use]
     pub fn times(mut self, times: u32) -> Self {
         self.times = Some(times);
+        self
+    }
+
+    /// Strikes so many in a hundred, and with the same seed the same ones.
+    #[must_use]
+    pub fn percent(mut self, percent: u8, seed: u64) -> Self {
+        self.share = Some(Share { percent, seed });
         self
     }
 
@@ -65,6 +76,14 @@ impl Fault {
         self.account = Some(account.to_owned());
         self
     }
+}
+
+/// Which calls a rule by chance strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Share {
+    pub percent: u8,
+    pub seed: u64,
 }
 
 /// What goes wrong.
@@ -164,6 +183,7 @@ impl Default for Faults {
 
 struct Rule {
     fault: Fault,
+    chance: Option<(u64, Random)>,
     seen: u64,
     hits: u64,
 }
@@ -174,6 +194,7 @@ impl Faults {
         lock(&self.rules).insert(
             name.to_owned(),
             Rule {
+                chance: (fault.share).map(|share| (share.percent.into(), Random::seeded(share.seed))),
                 fault,
                 seen: 0,
                 hits: 0,
@@ -266,7 +287,8 @@ impl Rule {
         }
         self.seen += 1;
         let used_up = fault.times.is_some_and(|times| self.hits >= u64::from(times));
-        if self.seen <= u64::from(fault.skip) || used_up {
+        let spared = |(percent, random): &(u64, Random)| random.between(0, 100) >= *percent;
+        if self.seen <= u64::from(fault.skip) || used_up || self.chance.as_ref().is_some_and(spared) {
             return false;
         }
         self.hits += 1;
@@ -305,6 +327,19 @@ mod tests {
         assert_eq!(struck, [false, true, true, false, false]);
         assert!(faults.strike(subject("status")).is_empty());
         assert_eq!(faults.hits("f"), 2);
+    }
+
+    #[test]
+    fn a_rule_by_chance_strikes_about_its_share_and_the_same_calls_again() {
+        let struck = |seed| -> Vec<bool> {
+            let faults = Faults::default();
+            faults.put("f", Fault::new("init", Action::TruncateBody).percent(30, seed));
+            (0..1_000).map(|_| !faults.strike(subject("init")).is_empty()).collect()
+        };
+        let hits = struck(1).into_iter().filter(|hit| *hit).count();
+        assert!((230..=370).contains(&hits), "{hits}");
+        assert_eq!(struck(1), struck(1));
+        assert_ne!(struck(1), struck(2));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
-    api,
+    api::{self, webhooks::Door},
     host::{Built, Host},
     lane::Lane,
     listen::{self, Limits, Tls},
@@ -48,7 +48,7 @@ pub async fn start(built: Built, listener: TcpListener) -> anyhow::Result<Servin
     attend(&host, &mut tasks).await?;
     tasks.spawn(listen::serve(
         listener,
-        api::router(host.clone()),
+        Door::before(api::router(host.clone()), host.clone()),
         tls,
         limits,
         stop.clone(),

@@ -19,17 +19,27 @@ use super::{
 };
 use crate::host::Host;
 
+/// What holds for every request, as a layer of the router.
+pub async fn layer(State(host): State<Host>, request: Request, next: Next) -> Response {
+    // The route's pattern, never the path: paths hold ids, and labels must stay few.
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    around(&host, route, request, |request| next.run(request)).await
+}
+
 /// Gives the request its id, a span and its place in the metrics, and the answer its form: problems, headers.
-pub async fn around(State(host): State<Host>, mut request: Request, next: Next) -> Response {
+pub async fn around<F: Future<Output = Response>>(
+    host: &Host,
+    route: &str,
+    mut request: Request,
+    handler: impl FnOnce(Request) -> F,
+) -> Response {
     let started = Instant::now();
     let id = RequestId::of(request.headers(), &host.app.env);
     request.extensions_mut().insert(id.clone());
     let method = known(request.method());
-    // The route's pattern, never the path: paths hold ids, and labels must stay few.
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     let span = info_span!("request", method, route, request_id = %id.0);
-    let mut response = answer(request, next).instrument(span).await;
+    let mut response = answer(request, handler).instrument(span).await;
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
         response = problem::render(response, &id);
@@ -59,12 +69,12 @@ pub async fn around(State(host): State<Host>, mut request: Request, next: Next) 
 
 /// The handler's answer. Compressed request bodies are not read: a small one could unfold without end. A panic is one
 /// line in the log, without its payload, and a problem for the client.
-async fn answer(request: Request, next: Next) -> Response {
+async fn answer<F: Future<Output = Response>>(request: Request, handler: impl FnOnce(Request) -> F) -> Response {
     let encoding = request.headers().get(header::CONTENT_ENCODING);
     if encoding.is_some_and(|value| value != "identity") {
         return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     }
-    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+    match AssertUnwindSafe(handler(request)).catch_unwind().await {
         Ok(response) => response,
         Err(_) => {
             let problem = Problem::new(ProblemKind::Internal, "Tell the operator the request id.");

@@ -166,7 +166,7 @@ pub fn router(host: Host) -> Router {
         router = router.route("/metrics", axum::routing::get(health::metrics));
     }
     let around = ServiceBuilder::new()
-        .layer(from_fn_with_state(host.clone(), middleware::around))
+        .layer(from_fn_with_state(host.clone(), middleware::layer))
         .layer(DefaultBodyLimit::max(BODY_CAP));
     router.layer(around).with_state(host)
 }

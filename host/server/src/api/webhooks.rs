@@ -1,14 +1,31 @@
 //! Where platforms send their webhooks.
 
-use axum::{Extension, Json, body::Bytes, extract::State, http::HeaderMap};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{
+    Extension, Json, Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, FromRequest, Request, State},
+    http::{HeaderMap, Method},
+    response::{IntoResponse, Response},
+};
 use patchbay_app::{
     ingest::{self, Incoming},
     registry::Registered,
 };
+use patchbay_core::ProviderId;
+use tower::{Service, ServiceExt};
 
 use super::{
+    BODY_CAP,
     connect::Success,
     extract::Named,
+    middleware,
     problem::{ApiResult, ProblemBody},
     request_id::RequestId,
 };
@@ -59,4 +76,68 @@ pub async fn accept(
     };
     ingest::receive(&host.app, incoming).await?;
     Ok(Json(Success { success: true }))
+}
+
+/// The router, and in front of it a way for webhooks that is as short as it can be: they come by the thousand, and the
+/// router's way costs as much as all the rest of one. Both ways lead to [`accept`].
+#[derive(Clone)]
+pub struct Door {
+    host: Host,
+    router: Router,
+}
+
+/// What a platform's webhooks are called in metrics.
+const ROUTE: &str = "/api/platforms/{provider}/webhooks";
+
+impl Door {
+    /// Puts the door before a router.
+    #[must_use]
+    pub fn before(router: Router, host: Host) -> Self {
+        Self { host, router }
+    }
+
+    /// The provider to which a request brings a webhook. `None`: it is something else, or nothing that is known.
+    fn addressee(&self, request: &Request) -> Option<Arc<Registered>> {
+        if request.method() != Method::POST {
+            return None;
+        }
+        let provider = request
+            .uri()
+            .path()
+            .strip_prefix("/api/platforms/")?
+            .strip_suffix("/webhooks")?;
+        self.host.app.registry.get(&ProviderId::parse(provider).ok()?).cloned()
+    }
+}
+
+impl Service<Request> for Door {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // A router is always ready.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let Some(registered) = self.addressee(&request) else {
+            return Box::pin(self.router.clone().oneshot(request));
+        };
+        let host = self.host.clone();
+        Box::pin(async move {
+            let handler = |request| take(&host, &registered, request);
+            Ok(middleware::around(&host, ROUTE, request, handler).await)
+        })
+    }
+}
+
+async fn take(host: &Host, registered: &Registered, mut request: Request) -> Response {
+    DefaultBodyLimit::max(BODY_CAP).apply(&mut request);
+    let headers = std::mem::take(request.headers_mut());
+    let RequestId(id) = request.extensions_mut().remove().unwrap_or_default();
+    match Bytes::from_request(request, &()).await {
+        Ok(body) => accept(host, registered, &id, &headers, &body).await.into_response(),
+        Err(rejection) => rejection.into_response(),
+    }
 }

@@ -6,7 +6,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use axum::Router;
 use bytes::BytesMut;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -19,11 +18,11 @@ use super::activity::{Activity, Deadline};
 use super::framing::Framing;
 use super::gate::Gate;
 use super::service::Entry;
-use super::{Limits, Tls};
+use super::{App, Limits, Tls};
 
 /// What all connections of a listener share.
-pub(super) struct Entrance {
-    router: Router,
+pub(super) struct Entrance<A> {
+    app: A,
     tls: Option<Tls>,
     limits: Arc<Limits>,
     shutdown: CancellationToken,
@@ -34,11 +33,11 @@ pub(super) struct Entrance {
 /// How an HTTP/2 client begins (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-impl Entrance {
-    pub(super) fn new(router: Router, tls: Option<Tls>, limits: Limits, shutdown: CancellationToken) -> Self {
+impl<A: App> Entrance<A> {
+    pub(super) fn new(app: A, tls: Option<Tls>, limits: Limits, shutdown: CancellationToken) -> Self {
         let (http1, http2) = (http1_settings(&limits), http2_settings(&limits));
         Self {
-            router,
+            app,
             tls,
             limits: Arc::new(limits),
             shutdown,
@@ -78,7 +77,7 @@ fn http2_settings(limits: &Limits) -> http2::Builder<TokioExecutor> {
 }
 
 /// Serves a socket until it closes. Everything that goes wrong on the way is the end of this connection only.
-pub(super) async fn run(entrance: &Entrance, socket: TcpStream, peer: SocketAddr) {
+pub(super) async fn run<A: App>(entrance: &Entrance<A>, socket: TcpStream, peer: SocketAddr) {
     // Answers are small and whole: waiting to fill a packet only delays them.
     if socket.set_nodelay(true).is_err() {
         return;
@@ -98,7 +97,7 @@ pub(super) async fn run(entrance: &Entrance, socket: TcpStream, peer: SocketAddr
     }
 }
 
-async fn greet<S>(entrance: &Entrance, mut stream: S, peer: SocketAddr)
+async fn greet<A: App, S>(entrance: &Entrance<A>, mut stream: S, peer: SocketAddr)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -111,7 +110,7 @@ where
     };
     let activity = Activity::new(since);
     let service = Entry {
-        router: entrance.router.clone(),
+        app: entrance.app.clone(),
         peer,
         limits: entrance.limits.clone(),
         activity: activity.clone(),
@@ -157,7 +156,7 @@ trait Connection: Future<Output = hyper::Result<()>> {
 
 type Io<S> = TokioIo<Gate<S>>;
 
-impl<S> Connection for http1::Connection<Io<S>, Entry>
+impl<S, A: App> Connection for http1::Connection<Io<S>, Entry<A>>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -166,7 +165,7 @@ where
     }
 }
 
-impl<S> Connection for http2::Connection<Io<S>, Entry, TokioExecutor>
+impl<S, A: App> Connection for http2::Connection<Io<S>, Entry<A>, TokioExecutor>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {

@@ -1,9 +1,9 @@
-//! The front door: accepts sockets, speaks TLS, HTTP/1.1 and HTTP/2, and hands requests to the router.
+//! The front door: accepts sockets, speaks TLS, HTTP/1.1 and HTTP/2, and hands requests to the application.
 //!
 //! `axum::serve` sets no timer, so a silent client can hold a socket for ever. Here every phase of a connection has
 //! a deadline and every input a cap (`reference/security.md`, 4.10, T68 and T69). `connection` walks one socket
 //! through its phases, `framing` is the strict HTTP/1 reader that runs before hyper's lenient one, `activity` knows
-//! which deadline applies. What a request means (size by route, authentication, encodings) is the router's business.
+//! which deadline applies. What a request means (size by route, authentication, encodings) is the application's business.
 
 mod activity;
 mod body;
@@ -14,14 +14,17 @@ mod seats;
 mod service;
 mod tls;
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::body::Body;
+use http::{Request, Response};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::Service;
 
 pub use body::{BodyStalled, is_body_stalled};
 pub use tls::{Tls, TlsError};
@@ -94,13 +97,28 @@ const H2_RESET_WINDOW: Duration = Duration::from_secs(10);
 /// Pause after an accept error that the next accept would meet again, such as no free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` until `shutdown`, then lets requests in flight finish for at most `limits.drain`.
+/// What answers requests: a router, or something in front of it.
+pub trait App:
+    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+{
+}
+
+impl<S> App for S where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// Serves `app` until `shutdown`, then lets requests in flight finish for at most `limits.drain`.
 ///
 /// Every request carries `ConnectInfo<SocketAddr>` with the peer's address. Dropping the future closes every
 /// connection at once.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    app: impl App,
     tls: Option<Tls>,
     limits: Limits,
     shutdown: CancellationToken,
@@ -110,7 +128,7 @@ pub async fn serve(
     let _kill_on_drop = kill.clone().drop_guard();
     let seats = Seats::new(limits.sockets, limits.sockets_per_ip);
     let drain = limits.drain;
-    let entrance = Arc::new(Entrance::new(router, tls, limits, shutdown.clone()));
+    let entrance = Arc::new(Entrance::new(app, tls, limits, shutdown.clone()));
 
     loop {
         let accepted = tokio::select! {

@@ -1,4 +1,4 @@
-//! The step from hyper to the router: the peer's address goes in, the request body gets its deadlines, and the
+//! The step from hyper to the application: the peer's address goes in, the request body gets its deadlines, and the
 //! request counts as in flight until the last byte of its response.
 
 use std::convert::Infallible;
@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::ConnectInfo;
 use bytes::Bytes;
@@ -17,19 +16,19 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, heade
 use hyper::body::{Frame, Incoming, SizeHint};
 use tower::ServiceExt;
 
-use super::Limits;
 use super::activity::{Activity, InFlight};
 use super::body::PacedBody;
+use super::{App, Limits};
 
 #[derive(Clone)]
-pub(super) struct Entry {
-    pub router: Router,
+pub(super) struct Entry<A> {
+    pub app: A,
     pub peer: SocketAddr,
     pub limits: Arc<Limits>,
     pub activity: Arc<Activity>,
 }
 
-impl hyper::service::Service<Request<Incoming>> for Entry {
+impl<A: App> hyper::service::Service<Request<Incoming>> for Entry<A> {
     type Response = Response<TrackedBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
@@ -44,9 +43,9 @@ impl hyper::service::Service<Request<Incoming>> for Entry {
         let body_failed = Arc::<AtomicBool>::default();
         let mut request = request.map(|body| Body::new(PacedBody::new(body, &self.limits, body_failed.clone())));
         request.extensions_mut().insert(ConnectInfo(self.peer));
-        let router = self.router.clone();
+        let app = self.app.clone();
         Box::pin(async move {
-            let mut response = router.oneshot(request).await?;
+            let mut response = app.oneshot(request).await?;
             in_flight.answered();
             if body_failed.load(Ordering::Relaxed) {
                 say_close(&mut response, version);

@@ -99,8 +99,13 @@ impl Program {
 
     /// Starts a host, and waits until it answers.
     pub async fn serve(&self) -> Host {
-        let mut child = self.spawn(&["serve"]);
-        let url = format!("http://127.0.0.1:{}", self.port);
+        self.start(&["serve"], self.port).await
+    }
+
+    /// Starts a host or a worker, and waits until its health is told at this port.
+    pub async fn start(&self, arguments: &[&str], health_port: u16) -> Host {
+        let mut child = self.spawn(arguments);
+        let url = format!("http://127.0.0.1:{health_port}");
         let started = Instant::now();
         loop {
             if let Some(status) = child.try_wait().unwrap() {

@@ -186,6 +186,7 @@ async fn every_command_has_help() {
     for command in [
         &[][..],
         &["serve"],
+        &["worker"],
         &["demo"],
         &["simulate"],
         &["migrate"],

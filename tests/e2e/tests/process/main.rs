@@ -7,6 +7,7 @@
 mod canary;
 mod cli;
 mod commits;
+mod forms;
 mod keys_at_start;
 mod kills;
 mod replicas;

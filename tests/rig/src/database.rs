@@ -140,6 +140,19 @@ impl Database {
             .await;
     }
 
+    /// Ends the leases of running jobs of a kind, as if their time had passed: of all, or of so many. How many it were.
+    pub async fn end_leases(&self, kind: &str, most: u32) -> u64 {
+        let past = match self {
+            Self::Sqlite(_) => "(CAST(strftime('%s', 'now') AS INTEGER) - 1) * 1000000",
+            Self::Postgres(_) => "clock_timestamp() - interval '1 second'",
+        };
+        self.execute(&format!(
+            "UPDATE jobs SET due_at = {past} WHERE status = 'running' AND id IN (
+                 SELECT id FROM jobs WHERE kind = '{kind}' AND status = 'running' LIMIT {most})"
+        ))
+        .await
+    }
+
     /// What the file system holds of this database. PostgreSQL's files are not ours to read.
     pub fn files(&self) -> Vec<PathBuf> {
         match self {

@@ -3,4 +3,5 @@
 
 mod posts;
 mod r01;
+mod r02;
 mod r04;

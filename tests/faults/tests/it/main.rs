@@ -5,3 +5,5 @@ mod posts;
 mod r01;
 mod r02;
 mod r04;
+mod r05;
+mod r06;

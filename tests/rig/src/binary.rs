@@ -66,6 +66,14 @@ fn build(selection: &[&str], release: bool) {
         .args(["build", "--quiet", "--locked", "--bins"])
         .args(selection)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    // What cargo has told this program about its own package would make another cargo build everything anew.
+    let told = std::env::vars_os().map(|(name, _)| name);
+    for name in told.filter(|name| {
+        name.to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+    }) {
+        command.env_remove(name);
+    }
     if release {
         command.arg("--release");
     }

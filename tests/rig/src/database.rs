@@ -142,13 +142,14 @@ impl Database {
 
     /// Ends the leases of running jobs of a kind, as if their time had passed: of all, or of so many. How many it were.
     pub async fn end_leases(&self, kind: &str, most: u32) -> u64 {
-        let past = match self {
-            Self::Sqlite(_) => "(CAST(strftime('%s', 'now') AS INTEGER) - 1) * 1000000",
-            Self::Postgres(_) => "clock_timestamp() - interval '1 second'",
+        let (past, passing) = match self {
+            Self::Sqlite(_) => ("(CAST(strftime('%s', 'now') AS INTEGER) - 1) * 1000000", ""),
+            // A host that was stopped may be in the middle of a transaction.
+            Self::Postgres(_) => ("clock_timestamp() - interval '1 second'", "FOR UPDATE SKIP LOCKED"),
         };
         self.execute(&format!(
             "UPDATE jobs SET due_at = {past} WHERE status = 'running' AND id IN (
-                 SELECT id FROM jobs WHERE kind = '{kind}' AND status = 'running' LIMIT {most})"
+                 SELECT id FROM jobs WHERE kind = '{kind}' AND status = 'running' LIMIT {most} {passing})"
         ))
         .await
     }

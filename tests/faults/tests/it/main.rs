@@ -7,3 +7,6 @@ mod r02;
 mod r04;
 mod r05;
 mod r06;
+mod r07;
+mod r08;
+mod tokens;

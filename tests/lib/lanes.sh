@@ -51,7 +51,8 @@ lane_e2e() {
     # Some tests kill the program itself; they do not build it while they run.
     cargo build --locked --workspace --bins
     PATCHBAY_TEST_BINARY=$(target_dir)/debug/patchbay
-    export PATCHBAY_TEST_BINARY
+    PATCHBAY_TEST_LAMBDA_BINARY=$(target_dir)/debug/patchbay-lambda
+    export PATCHBAY_TEST_BINARY PATCHBAY_TEST_LAMBDA_BINARY
     tests_where 'package(patchbay-e2e)' -p patchbay-e2e
 }
 

@@ -87,6 +87,10 @@ pub struct Start {
     pub media_hosts: std::collections::BTreeMap<String, SocketAddr>,
     /// PostgreSQL: accept a server that may lose what it has committed. For throwaway servers.
     pub allow_unsafe_durability: bool,
+    /// PostgreSQL: connections that are kept for renewed tokens and received webhooks; `None`: as many as usual.
+    pub reserved_connections: Option<u32>,
+    /// The storage folder is gone when this process ends: take no media files.
+    pub takes_no_files: bool,
 }
 
 /// A host, with the simulators that it started.
@@ -112,11 +116,13 @@ pub async fn build(config: Config, start: Start) -> anyhow::Result<Built> {
     let wall = env.clock.clone();
     std::fs::create_dir_all(&config.storage.dir)
         .with_context(|| format!("making the folder {}", config.storage.dir.display()))?;
+    let usual = patchbay_store::Options::default();
     let options = patchbay_store::Options {
         clock: start.store_clock,
         ids: env.ids.clone(),
         allow_unsafe_durability: start.allow_unsafe_durability,
-        ..patchbay_store::Options::default()
+        reserved_connections: start.reserved_connections.unwrap_or(usual.reserved_connections),
+        ..usual
     };
     let store = open_store(&config, options).await?;
     let mut clock = None;
@@ -132,7 +138,8 @@ pub async fn build(config: Config, start: Start) -> anyhow::Result<Built> {
         .await
         .context("ending the leases of a host that is gone")?;
     let cursor_key = vault.derive("patchbay/cursor/v1");
-    let files = MediaFolder::open(&config.storage.dir.join("media")).context("opening the media folder")?;
+    let mut files = MediaFolder::open(&config.storage.dir.join("media")).context("opening the media folder")?;
+    files.takes_none = start.takes_no_files;
 
     let mut registry = Registry::default();
     let mut simulators = Vec::new();

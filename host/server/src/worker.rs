@@ -80,17 +80,21 @@ async fn next_look(app: &App, kinds: &[JobKind]) -> Duration {
 
 /// Follows the database's clock until `stop`. To be run wherever a host lives on.
 pub async fn follow_clock(host: Host, stop: CancellationToken) {
-    let Some(clock) = &host.clock else { return };
     let mut round = time::interval(CLOCK_ROUND);
     loop {
         tokio::select! {
-            _ = round.tick() => {}
+            _ = round.tick() => set_clock(&host).await,
             () = stop.cancelled() => return,
         }
-        match host.app.store.now().await {
-            Ok(now) => clock.set(now),
-            Err(error) => warn!(%error, "The database does not tell the time; the clock goes on by itself"),
-        }
+    }
+}
+
+/// Sets the host's clock by the database's, if it follows that.
+pub async fn set_clock(host: &Host) {
+    let Some(clock) = &host.clock else { return };
+    match host.app.store.now().await {
+        Ok(now) => clock.set(now),
+        Err(error) => warn!(%error, "The database does not tell the time; the clock goes on by itself"),
     }
 }
 

@@ -21,6 +21,18 @@ pub fn with_failpoints() -> &'static Path {
     PATH.get_or_init(|| found("PATCHBAY_TEST_FAILPOINTS_BINARY", "patchbay-failpoints", &selection))
 }
 
+/// The function for AWS Lambda, or the one that `PATCHBAY_TEST_LAMBDA_BINARY` names.
+pub fn lambda() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        found(
+            "PATCHBAY_TEST_LAMBDA_BINARY",
+            "patchbay-lambda",
+            &["-p", "patchbay-lambda"],
+        )
+    })
+}
+
 fn found(variable: &str, name: &str, selection: &[&str]) -> PathBuf {
     if let Some(named) = std::env::var_os(variable) {
         return named.into();

@@ -85,6 +85,11 @@ enum ConfigCommand {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    block_on(run(cli))
+}
+
+/// Runs a program to its end. What went wrong goes to standard error, and into the exit code.
+pub fn block_on(program: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -92,7 +97,8 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(cli)) {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    match runtime.block_on(program) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("patchbay: {error:#}");
@@ -105,7 +111,6 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     #[cfg(feature = "failpoints")]
     arm_failpoints()?;
-    rustls::crypto::ring::default_provider().install_default().ok();
     match cli.command.unwrap_or(Command::Serve { api_only: false }) {
         Command::Openapi => {
             println!("{}", openapi_text()?);
@@ -141,7 +146,11 @@ fn arm_failpoints() -> anyhow::Result<()> {
     patchbay_app::failpoint::arm(&list).map_err(|problem| Unstartable(problem).into())
 }
 
-fn load(file: Option<&Path>) -> anyhow::Result<Config> {
+/// The configuration of this process: from a file, and from its environment.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load(file: Option<&Path>) -> anyhow::Result<Config> {
     // A variable that is no text is nobody's setting, but must not end the program either.
     let environment = std::env::vars_os().map(|(name, value)| {
         (

@@ -32,6 +32,8 @@ const STALE: Duration = Duration::from_hours(96);
 #[derive(Clone, Debug)]
 pub struct MediaFolder {
     dir: PathBuf,
+    /// Uploads are refused: the folder is gone when this process ends.
+    pub takes_none: bool,
 }
 
 /// A file that was received.
@@ -48,7 +50,10 @@ impl MediaFolder {
     /// # Errors
     /// The folder cannot be made or read.
     pub fn open(dir: &Path) -> io::Result<Self> {
-        let this = Self { dir: dir.to_owned() };
+        let this = Self {
+            dir: dir.to_owned(),
+            takes_none: false,
+        };
         std::fs::create_dir_all(dir)?;
         let incoming = dir.join("incoming");
         std::fs::create_dir_all(&incoming)?;
@@ -72,6 +77,10 @@ impl MediaFolder {
     /// # Errors
     /// The body is too large, breaks off, or is no media file; or the disk failed.
     pub async fn receive(&self, id: MediaId, body: Body, cap: u64) -> Result<Received, Problem> {
+        if self.takes_none {
+            let detail = "This host has no folder that lasts. Post media by URL, or let the operator set storage.dir.";
+            return Err(Problem::new(ProblemKind::StorageFull, detail));
+        }
         let incoming = Incoming {
             path: self.dir.join("incoming").join(id.to_string()),
         };

@@ -11,6 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("host/egress", &["core", "host/app"]),
     ("host/store", &["core", "host/app"]),
     ("host/wasm", &["core"]),
+    ("host/lambda", &["host/app", "host/server"]),
     (
         "host/server",
         &[

@@ -10,5 +10,6 @@ mod commits;
 mod forms;
 mod keys_at_start;
 mod kills;
+mod lambda;
 mod replicas;
 mod scan;

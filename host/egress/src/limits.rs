@@ -7,7 +7,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use patchbay_app::wire::{WireError, WireResponse};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::redact;
 
@@ -16,6 +16,11 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// More headers than any platform sends. The parser refuses more.
 pub(crate) const MAX_ANSWER_HEADERS: usize = 100;
 const MAX_ANSWER_HEADER_BYTES: usize = 64 * 1024;
+/// A deadline that is noticed so late was slept through: this process did not run.
+const STANDSTILL: Duration = Duration::from_secs(1);
+/// Time to read what had come by then. A process that was stopped finds the end of its time and the answer together,
+/// and the answer may be a token that exists nowhere else.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
 
 /// Reads a whole answer, or as much of it as shows that it is too large.
 pub(crate) async fn read_answer(mut answer: reqwest::Response, max_bytes: usize) -> Result<WireResponse, WireError> {
@@ -85,6 +90,10 @@ impl Deadline {
     pub(crate) async fn passed(&self) {
         loop {
             let at = *self.at.lock().unwrap_or_else(PoisonError::into_inner);
+            let late = Instant::now().saturating_duration_since(at);
+            if late > STANDSTILL {
+                sleep(SECOND_LOOK).await;
+            }
             if Instant::now() >= at {
                 return;
             }

@@ -1,11 +1,14 @@
 //! Not sent or lost. Only what certainly never left may count as not sent, because it will be sent again.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
-use patchbay_app::wire::Wire;
+use patchbay_app::wire::{Wire, WireRequest};
 use tokio::io::AsyncWriteExt;
 
 use super::{Server, assert_lost, assert_not_sent, get, ok, read_request, simulated};
@@ -72,4 +75,20 @@ async fn a_kept_connection_is_used_again_and_its_loss_is_not_tried_again() {
     assert_eq!(egress.send(get(URL)).await.unwrap().body, "one");
     assert_lost(egress.send(get(URL)).await, "");
     assert_eq!((requests.load(Ordering::SeqCst), server.connects()), (2, 1));
+}
+
+#[tokio::test]
+async fn an_answer_that_came_while_the_process_stood_still_is_not_lost() {
+    let server = Server::start(|mut stream| async move {
+        read_request(&mut stream).await;
+        stream.write_all(ok("in time").as_bytes()).await.unwrap();
+        // Of the one thread that all of this test runs on.
+        std::thread::sleep(Duration::from_millis(1_500));
+    })
+    .await;
+    let call = WireRequest {
+        timeout: Duration::from_millis(200),
+        ..get(URL)
+    };
+    assert_eq!(simulated(&server).send(call).await.unwrap().body, "in time");
 }

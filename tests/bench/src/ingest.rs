@@ -201,9 +201,9 @@ impl OnPostgres {
     }
 
     async fn noted(&self, found: Measurement) -> anyhow::Result<Measurement> {
-        Ok(found
-            .note(COST, Cost::list(&self.spent.borrow()))
-            .note("database", self.server.describe().await?))
+        let described = self.server.describe().await?;
+        let cost = Cost::list(&self.spent.borrow());
+        Ok(found.note(COST, cost).note("database", described))
     }
 }
 

@@ -173,7 +173,10 @@ async fn requests_are_answered_as_anywhere() {
         for event in [session.api_gateway(true), session.load_balancer(false)] {
             let made = function.lambda.invoke(&event).await.answer();
             assert_eq!(made["statusCode"], 201, "{made}");
-            assert!(body(&made)["connect_url"].as_str().unwrap().starts_with("http://"), "{made}");
+            assert!(
+                body(&made)["connect_url"].as_str().unwrap().starts_with("http://"),
+                "{made}"
+            );
         }
         let started = function.get("/api/platforms/tiktok/authorize").await;
         assert_eq!(started["statusCode"], 303, "{started}");

@@ -1,6 +1,8 @@
 //! What a scenario counted, beside what was wanted. One table in the end.
 
-use std::{fmt::Display, fs::OpenOptions, io::Write};
+use std::{fmt::Display, fs::OpenOptions, io::Write, time::Duration};
+
+use crate::Scale;
 
 /// The figures of one scenario. They are judged together, at [`Figures::finish`], so that one run shows everything.
 #[must_use = "figures are judged when they are finished"]
@@ -21,7 +23,7 @@ struct Figure {
 enum Verdict {
     Pass,
     Fail,
-    /// Told, not judged: it depends on the machine.
+    /// Told, not judged.
     Told,
 }
 
@@ -48,22 +50,31 @@ impl Figures {
         self.add(name, format!("≤ {wanted}"), &got, got <= wanted);
     }
 
-    /// A figure of this machine at this hour, such as a time. It is shown beside what is promised, and fails nothing.
+    /// A time, beside what is promised. Only a run that has the machine for itself is judged by it.
+    pub fn time(&mut self, name: &str, promised: Duration, got: Duration) {
+        let wanted = format!("≤ {:.1} s", promised.as_secs_f64());
+        let shown = format!("{:.2} s", got.as_secs_f64());
+        match Scale::of_run() {
+            Scale::Full => self.add(name, wanted, &shown, got <= promised),
+            Scale::Fast => self.push(name, wanted, &shown, Verdict::Told),
+        }
+    }
+
+    /// What is shown and fails nothing, such as how much was done.
     pub fn told(&mut self, name: &str, promised: &str, got: impl Display) {
-        self.lines.push(Figure {
-            name: name.to_owned(),
-            wanted: promised.to_owned(),
-            got: got.to_string(),
-            verdict: Verdict::Told,
-        });
+        self.push(name, promised.to_owned(), &got, Verdict::Told);
     }
 
     fn add(&mut self, name: &str, wanted: String, got: &dyn Display, holds: bool) {
+        self.push(name, wanted, got, if holds { Verdict::Pass } else { Verdict::Fail });
+    }
+
+    fn push(&mut self, name: &str, wanted: String, got: &dyn Display, verdict: Verdict) {
         self.lines.push(Figure {
             name: name.to_owned(),
             wanted,
             got: got.to_string(),
-            verdict: if holds { Verdict::Pass } else { Verdict::Fail },
+            verdict,
         });
     }
 
@@ -108,7 +119,7 @@ mod tests {
         figures.is("lost", 0, 0);
         figures.at_least("kills", 3, 4);
         figures.at_most("claims", 3, 3);
-        figures.told("takeover", "≤ 30 s", "31.0 s");
+        figures.told("webhooks", "", 31);
         assert_eq!(figures.table().lines().count(), 4);
         figures.finish();
     }

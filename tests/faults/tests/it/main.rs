@@ -4,6 +4,7 @@
 mod posts;
 mod r01;
 mod r02;
+mod r03;
 mod r04;
 mod r05;
 mod r06;

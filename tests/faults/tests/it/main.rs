@@ -1,6 +1,7 @@
 //! The scenarios, by row.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod cluster;
 mod posts;
 mod r01;
 mod r02;
@@ -10,4 +11,6 @@ mod r05;
 mod r06;
 mod r07;
 mod r08;
+mod r09;
+mod r11;
 mod tokens;

@@ -286,6 +286,11 @@ impl Manifest {
         self.buckets.iter().find(|bucket| bucket.name == name)
     }
 
+    /// Quotas that count posts of a mode.
+    pub fn quotas_of(&self, mode: PostMode) -> impl Iterator<Item = &Quota> {
+        self.quotas.iter().filter(move |quota| quota.mode == mode)
+    }
+
     /// The rule of a kind.
     #[must_use]
     pub fn kind(&self, kind: PostKind) -> Option<&KindRule> {

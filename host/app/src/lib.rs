@@ -12,6 +12,7 @@ pub mod failpoint;
 pub mod files;
 pub mod ingest;
 pub mod journal;
+pub mod limits;
 pub mod model;
 pub mod outbound;
 pub mod problem;
@@ -67,6 +68,7 @@ pub struct App {
     /// Providers.
     pub registry: Registry,
     commits: Arc<GroupCommit>,
+    front: limits::Front,
     turns: work::Turns,
     process: String,
     woken: Notify,
@@ -127,6 +129,7 @@ impl App {
         } = parts;
         let process = format!("{}-{}", std::process::id(), env.ids.next().simple());
         let commits = GroupCommit::new(store.clone());
+        let front = limits::Front::new(&registry, &env);
         Arc::new(Self {
             env,
             store,
@@ -136,6 +139,7 @@ impl App {
             journal,
             registry,
             commits,
+            front,
             turns: work::Turns::default(),
             process,
             woken: Notify::new(),

@@ -1,6 +1,8 @@
 //! The transport that a provider gets for one call. Everything that must hold for *every* request to a platform is
-//! here, in this order: op row, scope, *about to*, rate slot, host, secrets, send, receipt, secret fields of the answer.
+//! here, in this order: op row, scope, rate slot, *about to*, host, secrets, send, receipt, secret fields of the answer.
 //! Whatever stops a call before it is sent takes the mark back. A provider, native or guest, has no other way out.
+
+mod places;
 
 use std::{
     collections::HashMap,
@@ -11,9 +13,10 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use patchbay_core::{
-    Auth, Body, BucketScope, Effect, HttpRequest, HttpResponse, HttpTransport, MediaOrigin, Op, Post, PostId,
-    SecretRef, SlotId, Target, TenantId, TransportError, Value,
+    Auth, Body, Effect, HttpRequest, HttpResponse, HttpTransport, MediaOrigin, Op, Post, PostId, SecretRef, Target,
+    TenantId, TransportError, Value,
 };
+use places::Held;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 use url::Url;
@@ -23,7 +26,7 @@ use crate::{
     model::{Account, Lease},
     registry::Registered,
     secret::Secret,
-    store::{Mark, SlotRequest, StoreError, TakenSlot},
+    store::{Mark, StoreError},
     strict_json,
     vault::Place,
     wire::{WireBody, WireError, WireRequest, WireResponse},
@@ -72,13 +75,6 @@ pub struct Observed {
     pub evidence: bool,
 }
 
-/// A place taken in a rate bucket.
-struct Held {
-    tenant: TenantId,
-    id: SlotId,
-    window: Duration,
-}
-
 struct State {
     secrets: SecretBag,
     observed: Observed,
@@ -90,6 +86,7 @@ pub struct Outbound<'a> {
     registered: &'a Registered,
     account: Option<&'a Account>,
     commit: Option<CommitScope<'a>>,
+    post: Option<PostId>,
     correlation_id: &'a str,
     state: Mutex<State>,
 }
@@ -127,14 +124,23 @@ impl<'a> Outbound<'a> {
             registered,
             account,
             commit: None,
+            post: None,
             correlation_id,
             state,
         }
     }
 
+    /// Works for a post: where a limit is reached, its job is told when its turn comes.
+    #[must_use]
+    pub fn for_post(mut self, post: PostId) -> Self {
+        self.post = Some(post);
+        self
+    }
+
     /// Allows one commit, journalled for this post.
     #[must_use]
-    pub fn for_post(mut self, scope: CommitScope<'a>) -> Self {
+    pub fn with_commit(mut self, scope: CommitScope<'a>) -> Self {
+        self.post = Some(scope.post.id);
         self.commit = Some(scope);
         self
     }
@@ -288,72 +294,6 @@ impl<'a> Outbound<'a> {
         })
     }
 
-    /// Takes a place in every bucket of the row. On a full one, gives back what was taken.
-    async fn take_slots(&self, op: &Op) -> Result<Vec<Held>, TransportError> {
-        let mut taken = Vec::new();
-        for name in &op.buckets {
-            let bucket = self
-                .registered
-                .manifest()
-                .bucket(name)
-                .expect("the manifest was checked at start");
-            let (tenant, subject) = match (bucket.scope, self.account) {
-                (BucketScope::Account, Some(account)) => (account.tenant, account.id.to_string()),
-                // Before there is an account there is no account window.
-                (BucketScope::Account, None) => continue,
-                (BucketScope::App, _) => (
-                    TenantId::DEFAULT,
-                    format!("app:{}:{}", self.registered.id(), self.registered.app.client_id),
-                ),
-            };
-            let request = SlotRequest {
-                id: SlotId::from_uuid(self.app.env.ids.next()),
-                tenant,
-                subject,
-                bucket: bucket.name.to_owned(),
-                limit: bucket.limit,
-                hold: op.timeout + bucket.window,
-                post: None,
-            };
-            match self.app.store.take_slot(&request).await {
-                Ok(TakenSlot::Taken { id, .. }) => taken.push(Held {
-                    tenant,
-                    id,
-                    window: bucket.window,
-                }),
-                Ok(TakenSlot::Full { free_at }) => {
-                    self.give_back(&taken).await;
-                    metrics::counter!("patchbay_rate_limit_hits_total",
-                        "provider" => self.registered.id().to_string(), "source" => "slot", "bucket" => bucket.name)
-                    .increment(1);
-                    let wait = (free_at - self.app.env.now()).to_std().unwrap_or_default();
-                    return Err(TransportError::NoSlot {
-                        bucket: bucket.name.to_owned(),
-                        wait,
-                    });
-                }
-                Err(error) => {
-                    self.give_back(&taken).await;
-                    return Err(TransportError::NotSent(format!("no rate slot could be taken: {error}")));
-                }
-            }
-        }
-        Ok(taken)
-    }
-
-    async fn give_back(&self, slots: &[Held]) {
-        for slot in slots {
-            self.settle(slot, Duration::ZERO).await;
-        }
-    }
-
-    async fn settle(&self, slot: &Held, after: Duration) {
-        if let Err(error) = self.app.store.settle_slot(slot.tenant, slot.id, after).await {
-            // The hold is longer than any call, so an unsettled slot only frees later.
-            warn!(%error, slot = %slot.id, "A rate slot could not be settled and frees by itself later");
-        }
-    }
-
     async fn mark(&self, op: &Op) -> Result<Option<HttpResponse>, TransportError> {
         let scope = self.commit_scope(op)?;
         if std::mem::replace(&mut self.lock().observed.committed, true) {
@@ -460,7 +400,7 @@ impl<'a> Outbound<'a> {
         )))
     }
 
-    async fn exchange(&self, op: &Op, request: &HttpRequest) -> Result<HttpResponse, TransportError> {
+    async fn exchange(&self, op: &Op, request: &HttpRequest, places: &[Held]) -> Result<HttpResponse, TransportError> {
         let failpoint = failpoint::Call::of(
             self.commit.as_ref().map(|scope| scope.post.id),
             op.effect,
@@ -478,6 +418,7 @@ impl<'a> Outbound<'a> {
             max_answer_bytes: op.max_answer_bytes,
         };
         failpoint.marked();
+        places::check_fresh(places)?;
         let sent = self.app.wire.send(wire_request);
         let WireResponse {
             status,
@@ -550,11 +491,6 @@ impl<'a> Outbound<'a> {
             }
             Effect::Prepare => {}
         }
-        if answer.status == 429 {
-            metrics::counter!("patchbay_rate_limit_hits_total",
-                "provider" => self.registered.id().to_string(), "source" => "platform", "bucket" => op.name)
-            .increment(1);
-        }
     }
 }
 
@@ -563,24 +499,30 @@ impl HttpTransport for Outbound<'_> {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, TransportError> {
         let op = self.op(&request.op)?;
         self.check_scope(op)?;
-        if op.effect == Effect::Commit
-            && let Some(receipt) = self.mark(op).await?
-        {
-            self.note(op, &receipt);
-            return Ok(self.mask_echoes(self.hide_secrets(op, receipt)));
-        }
-        let slots = match self.take_slots(op).await {
-            Ok(slots) => slots,
-            Err(error) => {
-                self.unmark(op).await;
-                return Err(error);
+        let places = self.take_places(op).await?;
+        if op.effect == Effect::Commit {
+            // The last thing before it is sent: whatever fails until here leaves no open question.
+            match self.mark(op).await {
+                Ok(None) => {}
+                Ok(Some(receipt)) => {
+                    self.give_back(&places).await;
+                    self.note(op, &receipt);
+                    return Ok(self.mask_echoes(self.hide_secrets(op, receipt)));
+                }
+                Err(error) => {
+                    self.give_back(&places).await;
+                    return Err(error);
+                }
             }
-        };
-        let answer = self.exchange(op, &request).await;
-        for slot in &slots {
-            // Arrival lies between send and answer, so a window counted from the answer is never too short.
-            let sent = !matches!(answer, Err(TransportError::NotSent(_) | TransportError::Blocked(_)));
-            self.settle(slot, if sent { slot.window } else { Duration::ZERO }).await;
+        }
+        let answer = self.exchange(op, &request, &places).await;
+        match &answer {
+            Err(TransportError::NotSent(_) | TransportError::Blocked(_)) => self.give_back(&places).await,
+            Ok(answer) => {
+                self.obey(op, answer).await;
+                self.let_go(&places).await;
+            }
+            Err(_) => self.let_go(&places).await,
         }
         match answer {
             Ok(answer) => {

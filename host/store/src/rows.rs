@@ -314,6 +314,12 @@ pub(crate) fn commit(row: &impl Row) -> StoreResult<Commit> {
     })
 }
 
+/// When a post's next step is due.
+pub(crate) fn next_step(row: &impl Row) -> StoreResult<(PostId, DateTime<Utc>)> {
+    let cells = Cells::of(row, "jobs");
+    Ok((PostId::from_uuid(cells.uuid("target")?), cells.time("run_at")?))
+}
+
 pub(crate) fn inbox(row: &impl Row) -> StoreResult<InboxItem> {
     let cells = Cells::of(row, "inbox");
     Ok(InboxItem {

@@ -106,6 +106,63 @@ pub(crate) fn span(length: Duration) -> TimeDelta {
     )
 }
 
+/// Whoever was told that its turn comes, and does not come, loses it after this long: much more than a job that is due
+/// waits for a worker.
+pub(crate) const TURN_GRACE: TimeDelta = TimeDelta::seconds(30);
+/// As many of a line are told when their turn comes. Those behind them go by what they were told when they came.
+pub(crate) const LINE: i64 = 64;
+
+/// Whose turn it is in the line before a full window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// The place that falls to it, counted in the order in which those in use free. `None`: one that is free.
+    pub place: Option<i64>,
+    /// How often that place is somebody else's before.
+    rounds: u32,
+}
+
+impl Turn {
+    /// The turn of one that has `ahead` others before it.
+    pub(crate) fn of(used: u32, limit: u32, ahead: i64) -> Self {
+        let (used, limit) = (i64::from(used), i64::from(limit));
+        // Without any place, it waits for the last one that was given out when there were some.
+        let place = ahead.checked_rem(limit).unwrap_or(0) + used - limit;
+        Self {
+            place: (place >= 0).then_some(place),
+            rounds: u32::try_from(ahead.checked_div(limit).unwrap_or(0)).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// When it comes: once the place frees and the window is open, and each one before has held the place for as long as
+    /// it may. Mostly it comes sooner, since places are settled.
+    pub(crate) fn due(
+        self,
+        frees_at: DateTime<Utc>,
+        paused_until: Option<DateTime<Utc>>,
+        hold: Duration,
+    ) -> DateTime<Utc> {
+        let first = paused_until.map_or(frees_at, |until| until.max(frees_at));
+        first
+            .checked_add_signed(span(hold.saturating_mul(self.rounds)))
+            .unwrap_or(first)
+    }
+}
+
+/// The times at which the first of a line get the places of a window, in their order: those that are free now, then the
+/// ones in use (`frees`, in the order in which they free). If the limit was lowered, some free for nobody.
+pub(crate) fn turns(
+    places: u32,
+    frees: &[DateTime<Utc>],
+    now: DateTime<Utc>,
+    paused_until: Option<DateTime<Utc>>,
+) -> impl Iterator<Item = DateTime<Utc>> {
+    let places = places as usize;
+    let free = std::iter::repeat_n(now, places.saturating_sub(frees.len()));
+    let used = frees.iter().skip(frees.len().saturating_sub(places)).copied();
+    free.chain(used)
+        .map(move |at| paused_until.map_or(at, |until| until.max(at)))
+}
+
 fn without_nul(value: &mut Value) {
     match value {
         Value::String(string) => {
@@ -138,6 +195,38 @@ mod tests {
         let Json(stored) = super::json(&json!({"a\0": ["\0", {"b": "x\0y"}], "c": 1})).unwrap();
         assert_eq!(stored, json!({"a\u{fffd}": ["\u{fffd}", {"b": "x\u{fffd}y"}], "c": 1}));
         assert_eq!(text("a\0"), "a\u{fffd}");
+    }
+
+    #[test]
+    fn turns_go_round_the_places_in_the_order_in_which_they_free() {
+        let turn = |used, limit, ahead| {
+            let Turn { place, rounds } = Turn::of(used, limit, ahead);
+            (place, rounds)
+        };
+        assert_eq!(turn(6, 6, 0), (Some(0), 0));
+        assert_eq!(turn(6, 6, 5), (Some(5), 0));
+        assert_eq!(turn(6, 6, 6), (Some(0), 1));
+        // The limit was lowered: two must go first.
+        assert_eq!(turn(8, 6, 0), (Some(2), 0));
+        // A window that is paused has free places.
+        assert_eq!(turn(2, 6, 0), (None, 0));
+        assert_eq!(turn(2, 6, 4), (Some(0), 0));
+        assert_eq!(turn(2, 0, 3), (Some(2), 0));
+        let at = DateTime::UNIX_EPOCH;
+        let later = |seconds| at + TimeDelta::seconds(seconds);
+        let frees = [later(1), later(2), later(3)];
+        let told = |places, paused_until| turns(places, &frees, at, paused_until).collect::<Vec<_>>();
+        assert_eq!(told(5, None), [at, at, later(1), later(2), later(3)]);
+        assert_eq!(told(2, None), [later(2), later(3)]);
+        assert_eq!(told(4, Some(later(2))), [later(2), later(2), later(2), later(3)]);
+        assert_eq!(
+            Turn::of(6, 6, 13).due(at, Some(at + TimeDelta::seconds(5)), Duration::from_secs(60)),
+            at + TimeDelta::seconds(125)
+        );
+        assert_eq!(
+            Turn::of(1, 1, i64::MAX).due(at, None, Duration::MAX).timestamp(),
+            36_525 * 86_400
+        );
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub(crate) use step::run as run_step;
 
 use crate::{
     App, failpoint,
+    limits::{self, Counted, LimitUse},
     model::{Account, AccountStatus, Content, JobKind, NewEvent, NewJob, NewPost, PostRecord},
     outbound::Outbound,
     problem::{Problem, ProblemKind},
@@ -64,21 +65,6 @@ pub struct WantedPost {
     pub scheduled_at: Option<DateTime<Utc>>,
 }
 
-/// Use of one quota.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct QuotaUse {
-    /// Name.
-    pub name: &'static str,
-    /// Which posts count.
-    pub mode: PostMode,
-    /// Places in use.
-    pub used: u32,
-    /// Places in all.
-    pub limit: u32,
-    /// Length of the window in seconds.
-    pub window_seconds: u64,
-}
-
 /// A stored post.
 #[derive(Debug)]
 pub struct Submitted {
@@ -86,8 +72,8 @@ pub struct Submitted {
     pub post: PostRecord,
     /// The same request came before.
     pub replayed: bool,
-    /// Quotas that it counts for.
-    pub quotas: Vec<QuotaUse>,
+    /// Quotas that it counts for, and rate buckets.
+    pub limits: Vec<LimitUse>,
 }
 
 /// Checks and stores a post. Nothing irreversible happens here.
@@ -157,11 +143,38 @@ pub async fn submit(
     };
     failpoint::hit("pub.intent");
     app.wake();
-    let quotas = quotas(app, &registered, &account, Some(post.content.mode)).await?;
-    Ok(Submitted { post, replayed, quotas })
+    let limits = limits_of(app, &post).await?;
+    Ok(Submitted { post, replayed, limits })
 }
 
-/// What an account may post now: the platform's live answer, and the quotas.
+/// What the limits leave to a post's account: quotas that the post counts for, and rate buckets.
+///
+/// # Errors
+/// The store failed.
+pub async fn limits_of(app: &App, post: &PostRecord) -> Result<Vec<LimitUse>, Problem> {
+    // Of a platform that is no longer set up nothing is known.
+    let Ok(registered) = app.registered(&post.provider) else {
+        return Ok(Vec::new());
+    };
+    limit_uses(app, &registered, post.tenant, post.account, Some(post.content.mode)).await
+}
+
+async fn limit_uses(
+    app: &App,
+    registered: &Registered,
+    tenant: TenantId,
+    account: AccountId,
+    mode: Option<PostMode>,
+) -> Result<Vec<LimitUse>, Problem> {
+    let uses = limits::uses(app, registered, tenant, account, mode).await?;
+    for found in uses.iter().filter(|found| matches!(found.counted, Counted::Posts(_))) {
+        metrics::gauge!("patchbay_quota_used_ratio", "provider" => registered.id().to_string(), "quota" => found.name)
+            .set(f64::from(found.used) / f64::from(found.limit.max(1)));
+    }
+    Ok(uses)
+}
+
+/// What an account may post now: the platform's live answer, and what its limits leave.
 ///
 /// # Errors
 /// The account is not this tenant's or not usable, or the platform did not answer.
@@ -170,11 +183,11 @@ pub async fn options(
     tenant: TenantId,
     provider: Option<&ProviderId>,
     account: AccountId,
-) -> Result<(PublishOptions, Vec<QuotaUse>, Arc<Registered>), Problem> {
+) -> Result<(PublishOptions, Vec<LimitUse>, Arc<Registered>), Problem> {
     let (account, registered) = find_account(app, tenant, provider, account).await?;
     let options = ask_options(app, &account).await?;
-    let quotas = quotas(app, &registered, &account, None).await?;
-    Ok((options, quotas, registered))
+    let limits = limit_uses(app, &registered, account.tenant, account.id, None).await?;
+    Ok((options, limits, registered))
 }
 
 /// Numbers of a published post.
@@ -251,38 +264,6 @@ async fn find_account(
         .ok_or_else(|| Problem::not_found("account"))?;
     let registered = app.registered(&account.provider)?;
     Ok((account, registered))
-}
-
-/// Uses of the quotas of a mode, or of all.
-async fn quotas(
-    app: &App,
-    registered: &Registered,
-    account: &Account,
-    mode: Option<PostMode>,
-) -> Result<Vec<QuotaUse>, Problem> {
-    let mut uses = Vec::new();
-    for quota in registered
-        .manifest()
-        .quotas
-        .iter()
-        .filter(|quota| mode.is_none_or(|mode| mode == quota.mode))
-    {
-        let used = app
-            .store
-            .slots_used(account.tenant, &account.id.to_string(), quota.name)
-            .await?;
-        let (name, mode, limit) = (quota.name, quota.mode, quota.limit);
-        uses.push(QuotaUse {
-            name,
-            mode,
-            used,
-            limit,
-            window_seconds: quota.window.as_secs(),
-        });
-        metrics::gauge!("patchbay_quota_used_ratio", "provider" => account.provider.to_string(), "quota" => name)
-            .set(f64::from(used) / f64::from(limit.max(1)));
-    }
-    Ok(uses)
 }
 
 /// Checks a direct post against the platform's live answer. A platform that does not answer just now stops nobody:

@@ -16,7 +16,7 @@ use crate::{
     App, failpoint,
     model::{Failure, Job, NewEvent, PostRecord, PostStatus, PostTransition},
     outbound::{Observed, SecretBag},
-    store::{JobEnd, StepRecord, StoreError},
+    store::{JobEnd, QuotaChange, StepRecord, StoreError},
     vault::{Place, VaultError},
 };
 
@@ -41,7 +41,7 @@ pub(super) async fn record(
         },
         run_at: None,
         events: Vec::new(),
-        frees_quota: false,
+        quota: QuotaChange::Keep,
     };
     let label = match &verdict {
         Verdict::Failed(error, _) | Verdict::Unconfirmed(error) => code_label(error),
@@ -93,10 +93,7 @@ pub(super) async fn record(
     if record.transition.checkpoint.is_none() && goes_on {
         reseal(app, &post, &mut record).await?;
     }
-    record.frees_quota = matches!(
-        status,
-        PostStatus::Published | PostStatus::Failed | PostStatus::Cancelled
-    );
+    record.quota = quota_change(app, &post, &record.transition);
     if status != post.status && !status.is_open() {
         note_outcome(app, &post, label, &mut record);
         failpoint::hit("pub.final");
@@ -229,6 +226,30 @@ fn apply_failure(
                 PostStatus::Failed
             };
             record.transition.failure = Some(failure);
+        }
+    }
+}
+
+/// A place in a quota is reserved when a post begins. The platform counts from when it takes the post, which is later.
+fn quota_change(app: &App, post: &PostRecord, transition: &PostTransition) -> QuotaChange {
+    let registered = app.registered(&post.provider).ok();
+    let mut quotas = registered
+        .iter()
+        .flat_map(|registered| registered.manifest().quotas_of(post.content.mode));
+    match transition.status {
+        PostStatus::Failed | PostStatus::Cancelled => QuotaChange::Free,
+        PostStatus::Published if quotas.any(|quota| quota.frees_when_done) => QuotaChange::Free,
+        PostStatus::Queued
+        | PostStatus::Publishing
+        | PostStatus::Delivered
+        | PostStatus::Published
+        | PostStatus::Unconfirmed => {
+            let name = |checkpoint: &Option<Checkpoint>| checkpoint.as_ref()?.remote_ref.clone();
+            let taken = name(&transition.checkpoint).is_some_and(|new| name(&post.checkpoint) != Some(new));
+            match quotas.map(|quota| quota.window).max() {
+                Some(window) if taken => QuotaChange::Hold(window),
+                _ => QuotaChange::Keep,
+            }
         }
     }
 }

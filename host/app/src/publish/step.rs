@@ -16,12 +16,12 @@ use super::{
     record::{captured_place, record},
 };
 use crate::{
-    App, failpoint,
+    App, failpoint, limits,
     model::{AccountStatus, Failure, Job, NewEvent, PostRecord, PostStatus},
     outbound::{CommitScope, Observed, Outbound, SecretBag},
     registry::Registered,
     secret::Secret,
-    store::{JobEnd, SlotRequest, StoreError, TakenSlot},
+    store::{JobEnd, SlotRequest, StoreError, TakenSlot, Waiter},
     tokens::{self, PUBLISH_MARGIN, Ready, TokenError},
     vault::VaultError,
     work::MAX_LOST,
@@ -165,7 +165,7 @@ impl Call<'_> {
             secrets,
             &self.post.correlation_id,
         )
-        .for_post(CommitScope {
+        .with_commit(CommitScope {
             lease: self.job.lease(),
             post: self.view,
             step: self.post.step,
@@ -254,7 +254,8 @@ impl Call<'_> {
             Some(&account),
             secrets,
             &self.post.correlation_id,
-        );
+        )
+        .for_post(self.post.id);
         let ctx = Ctx::new(&outbound, self.app.env.now(), &self.registered.app, Some(&view));
         let looked = self
             .publisher
@@ -282,7 +283,8 @@ impl Call<'_> {
             Some(&ready.account),
             secrets,
             &self.post.correlation_id,
-        );
+        )
+        .for_post(self.post.id);
         let ctx = Ctx::new(&outbound, self.app.env.now(), &self.registered.app, Some(&ready.view));
         match self
             .publisher
@@ -334,29 +336,26 @@ impl Call<'_> {
     }
 }
 
-/// Takes a place in the post's quotas, before its first step. A time: wait until then.
+/// Takes a place in the post's quotas, until the platform has named its attempt and counts it. A time: wait until then.
 async fn reserve_quota(
     app: &App,
     registered: &Registered,
     post: &PostRecord,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
-    if post.checkpoint.is_some() || !post.status.is_open() {
+    let named = |checkpoint: &Checkpoint| checkpoint.remote_ref.is_some();
+    if post.checkpoint.as_ref().is_some_and(named) || !post.status.is_open() {
         return Ok(None);
     }
-    for quota in registered
-        .manifest()
-        .quotas
-        .iter()
-        .filter(|quota| quota.mode == post.content.mode)
-    {
+    for quota in registered.manifest().quotas_of(post.content.mode) {
         let request = SlotRequest {
             id: SlotId::from_uuid(app.env.ids.next()),
-            tenant: post.tenant,
-            subject: post.account.to_string(),
-            bucket: quota.name.to_owned(),
-            limit: quota.limit,
+            window: limits::quota_window(post.tenant, post.account, quota),
             hold: quota.window,
             post: Some(post.id),
+            waiter: Some(Waiter {
+                tenant: post.tenant,
+                post: post.id,
+            }),
         };
         if let TakenSlot::Full { free_at } = app.store.take_slot(&request).await? {
             return Ok(Some(free_at));

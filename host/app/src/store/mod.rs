@@ -23,8 +23,8 @@ pub use flows::Flows;
 pub use jobs::{Claim, DeadFilter, JobEnd, JobStats, Jobs};
 pub use keys::{KeyState, Keys};
 pub use media::MediaRows;
-pub use posts::{CancelOutcome, Enqueued, Mark, PostFilter, Posts, StepRecord};
-pub use slots::{SlotRequest, Slots, TakenSlot};
+pub use posts::{CancelOutcome, Enqueued, Mark, PostFilter, Posts, QuotaChange, StepRecord};
+pub use slots::{SlotRequest, Slots, TakenSlot, Waiter, Window, WindowUse};
 
 /// Everything that a host needs from its database.
 #[async_trait]

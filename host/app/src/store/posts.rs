@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_core::{AccountId, PostId, ProviderId, TenantId};
@@ -53,8 +55,20 @@ pub struct StepRecord {
     pub run_at: Option<DateTime<Utc>>,
     /// Events to append.
     pub events: Vec<NewEvent>,
-    /// Free the post's quota places that free at the end.
-    pub frees_quota: bool,
+    /// What becomes of the post's places in quotas.
+    pub quota: QuotaChange,
+}
+
+/// What a step does to the places that its post holds in quotas.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum QuotaChange {
+    /// Nothing.
+    #[default]
+    Keep,
+    /// The platform counts the post from now: the places are held this long, if not longer already.
+    Hold(Duration),
+    /// They are free: others that wait for them are told.
+    Free,
 }
 
 /// Outcome of asking to stop a post.
@@ -117,6 +131,9 @@ pub trait Posts {
 
     /// The journal of a post, oldest first; at most 100.
     async fn commits(&self, tenant: TenantId, post: PostId) -> StoreResult<Vec<Commit>>;
+
+    /// When the posts among these that wait for their next step are due. One that runs or has ended is left out.
+    async fn next_steps(&self, tenant: TenantId, posts: &[PostId]) -> StoreResult<Vec<(PostId, DateTime<Utc>)>>;
 
     /// Records a step: post, job, events and quota in one transaction. Raises the post's step by one. The post's
     /// published ids are never fewer than before: a webhook may have brought some meanwhile.

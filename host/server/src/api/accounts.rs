@@ -6,12 +6,13 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use patchbay_app::{
+    limits::{Counted, LimitUse},
     model::{Account, AccountStatus, KeyScope},
     problem::Problem,
     publish,
     store::AccountFilter,
 };
-use patchbay_core::AccountId;
+use patchbay_core::{AccountId, PostMode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -168,42 +169,49 @@ pub struct PublishOptionsBody {
     /// Kinds of post and their limits.
     #[schema(value_type = Vec<Object>)]
     pub kinds: serde_json::Value,
-    /// Quotas and their use.
-    pub quotas: Vec<QuotaBody>,
+    /// What the platform's limits leave: quotas, which count posts, then rate buckets, which count calls.
+    pub quotas: Vec<LimitBody>,
 }
 
-/// Use of one quota.
+/// What one of the platform's limits leaves to an account.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct QuotaBody {
-    /// Name.
+pub struct LimitBody {
+    /// Name of the quota or rate bucket.
     #[schema(example = "pending_drafts")]
     pub name: String,
-    /// `direct` or `draft`: which posts count.
-    #[schema(value_type = String, example = "draft")]
-    pub mode: patchbay_core::PostMode,
-    /// Places in use.
-    pub used: u32,
+    /// `posts` or `calls`: what it counts.
+    #[schema(example = "posts")]
+    pub counts: &'static str,
+    /// `direct` or `draft`: which posts count. Absent where calls are counted.
+    #[schema(value_type = Option<String>, example = "draft")]
+    pub mode: Option<PostMode>,
     /// Places in all.
     pub limit: u32,
+    /// Places in use.
+    pub used: u32,
+    /// Places that are left now. What finds none waits for one and is not refused.
+    pub remaining: u32,
     /// Length of the window.
     pub window_seconds: u64,
+    /// When there is a place more than now; absent: all are free.
+    pub next_free_at: Option<DateTime<Utc>>,
 }
 
-impl From<publish::QuotaUse> for QuotaBody {
-    fn from(quota: publish::QuotaUse) -> Self {
-        let publish::QuotaUse {
-            name,
-            mode,
-            used,
-            limit,
-            window_seconds,
-        } = quota;
+impl From<LimitUse> for LimitBody {
+    fn from(limit: LimitUse) -> Self {
+        let (counts, mode) = match limit.counted {
+            Counted::Posts(mode) => ("posts", Some(mode)),
+            Counted::Calls => ("calls", None),
+        };
         Self {
-            name: name.to_owned(),
+            name: limit.name.to_owned(),
+            counts,
             mode,
-            used,
-            limit,
-            window_seconds,
+            limit: limit.limit,
+            used: limit.used,
+            remaining: limit.remaining,
+            window_seconds: limit.window.as_secs(),
+            next_free_at: limit.next_free_at,
         }
     }
 }
@@ -228,12 +236,12 @@ pub async fn publish_options(
 ) -> ApiResult<Json<PublishOptionsBody>> {
     caller.may(KeyScope::Read)?;
     let account: AccountId = id(&account, "account")?;
-    let (live, quotas, registered) = publish::options(&host.app, caller.tenant, Some(registered.id()), account).await?;
+    let (live, limits, registered) = publish::options(&host.app, caller.tenant, Some(registered.id()), account).await?;
     let manifest = registered.manifest();
     Ok(Json(PublishOptionsBody {
         live,
         options: serde_json::to_value(&manifest.options).unwrap_or_default(),
         kinds: serde_json::to_value(&manifest.kinds).unwrap_or_default(),
-        quotas: quotas.into_iter().map(QuotaBody::from).collect(),
+        quotas: limits.into_iter().map(LimitBody::from).collect(),
     }))
 }

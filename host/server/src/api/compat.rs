@@ -12,6 +12,7 @@ use axum::{
 };
 use axum_extra::extract::cookie::CookieJar;
 use patchbay_app::{
+    limits::Counted,
     model::{KeyScope, PostRecord, PostStatus},
     problem::{Problem, ProblemKind},
     publish::{self, WantedMedia, WantedPost},
@@ -194,10 +195,14 @@ pub async fn upload(
         &request_id,
     )
     .await?;
-    let quota = submitted.quotas.first().map(|quota| UploadQuota {
-        used: quota.used,
-        limit: quota.limit,
-    });
+    let quota = submitted
+        .limits
+        .iter()
+        .find(|limit| limit.counted == Counted::Posts(submitted.post.content.mode))
+        .map(|quota| UploadQuota {
+            used: quota.used,
+            limit: quota.limit,
+        });
     let publish_id = publish_id(&host, submitted.post).await?;
     Ok(Json(UploadBody {
         success: true,

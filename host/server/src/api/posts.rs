@@ -1,5 +1,7 @@
 //! Publishing and following posts.
 
+use std::collections::HashMap;
+
 use axum::{
     Json,
     extract::{Query, State},
@@ -8,17 +10,18 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use patchbay_app::{
+    limits::LimitUse,
     model::{Failure, KeyScope, PostRecord, PostStatus},
     problem::{Problem, ProblemKind},
     publish::{self, WantedMedia, WantedPost},
     store::PostFilter,
 };
-use patchbay_core::{AccountId, FieldIssue, PostId, PostKind, PostMode, ProviderId, WhoActs};
+use patchbay_core::{AccountId, FieldIssue, PostId, PostKind, PostMode, ProviderId, TenantId, WhoActs};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    accounts::QuotaBody,
+    accounts::LimitBody,
     auth::Caller,
     extract::{Item, JsonBody, Named, Paging, id, next_cursor},
     problem::{ApiResult, ProblemBody},
@@ -106,6 +109,9 @@ pub struct PostBody {
     pub url: Option<String>,
     /// Why it is not published; while it is under way, the last fault.
     pub failure: Option<FailureBody>,
+    /// When Patchbay goes on with it by itself: what `failure` tells of is tried again then. Absent while it is worked on,
+    /// and when there is nothing left to do.
+    pub next_attempt_at: Option<DateTime<Utc>>,
     /// Someone asked to stop it.
     pub cancel_requested: bool,
     /// Made against a simulator.
@@ -182,6 +188,7 @@ impl From<PostRecord> for PostBody {
             remote_ids: post.publication.remote_ids,
             url: post.publication.url.map(Into::into),
             failure: post.failure.map(FailureBody::from),
+            next_attempt_at: None,
             cancel_requested: post.cancel_requested,
             simulated: post.simulated,
             scheduled_at: post.scheduled_at,
@@ -192,14 +199,43 @@ impl From<PostRecord> for PostBody {
     }
 }
 
-/// A stored post, with the quotas that it counts for.
+/// A post, with what the platform's limits leave to its account.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct CreatedPost {
+pub struct PostAnswer {
     /// The post.
     #[serde(flatten)]
     pub post: PostBody,
-    /// Quotas and their use.
-    pub quotas: Vec<QuotaBody>,
+    /// Quotas that it counts for, then rate buckets.
+    pub quotas: Vec<LimitBody>,
+}
+
+impl PostAnswer {
+    async fn of(host: &Host, post: PostRecord, limits: Vec<LimitUse>) -> Result<Self, Problem> {
+        let steps = next_steps(host, post.tenant, &[&post]).await?;
+        Ok(Self {
+            post: shown(post, &steps),
+            quotas: limits.into_iter().map(LimitBody::from).collect(),
+        })
+    }
+
+    async fn now(host: &Host, post: PostRecord) -> Result<Self, Problem> {
+        let limits = publish::limits_of(&host.app, &post).await?;
+        Self::of(host, post, limits).await
+    }
+}
+
+type NextSteps = HashMap<PostId, DateTime<Utc>>;
+
+async fn next_steps(host: &Host, tenant: TenantId, posts: &[&PostRecord]) -> Result<NextSteps, Problem> {
+    let ids: Vec<_> = posts.iter().map(|post| post.id).collect();
+    Ok(host.app.store.next_steps(tenant, &ids).await?.into_iter().collect())
+}
+
+fn shown(post: PostRecord, steps: &NextSteps) -> PostBody {
+    PostBody {
+        next_attempt_at: steps.get(&post.id).copied(),
+        ..post.into()
+    }
 }
 
 /// A page of posts.
@@ -220,7 +256,7 @@ pub struct PostList {
              One is made and returned if you send none.")),
     request_body = NewPost,
     responses(
-        (status = 202, body = CreatedPost, headers(
+        (status = 202, body = PostAnswer, headers(
             ("Idempotency-Key" = String, description = "The key of this request"),
             ("Idempotency-Replayed" = bool, description = "true: this is the answer to an earlier request"),
             ("Location" = String, description = "Path of the post"))),
@@ -256,10 +292,7 @@ pub async fn create(
     )
     .await?;
     let location = format!("/api/platforms/{}/posts/{}", registered.id(), submitted.post.id);
-    let body = CreatedPost {
-        quotas: submitted.quotas.into_iter().map(QuotaBody::from).collect(),
-        post: submitted.post.into(),
-    };
+    let body = PostAnswer::of(&host, submitted.post, submitted.limits).await?;
     let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
     let replayed = if submitted.replayed { "true" } else { "false" };
     for (name, value) in [
@@ -323,8 +356,9 @@ pub async fn list(
         status,
     };
     let found = host.app.store.posts(caller.tenant, &filter, page).await?;
+    let steps = next_steps(&host, caller.tenant, &found.items.iter().collect::<Vec<_>>()).await?;
     Ok(Json(PostList {
-        data: found.items.into_iter().map(PostBody::from).collect(),
+        data: found.items.into_iter().map(|post| shown(post, &steps)).collect(),
         next_cursor: next_cursor(&host, &bound, found.next),
     }))
 }
@@ -333,7 +367,7 @@ pub async fn list(
 #[utoipa::path(get, path = "/api/platforms/{provider}/posts/{id}", tag = "posts",
     params(("provider" = String, Path, description = "Name of the provider"), ("id" = String, Path, description = "Id of the post")),
     responses(
-        (status = 200, body = PostBody),
+        (status = 200, body = PostAnswer),
         (status = 401, body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
@@ -343,16 +377,17 @@ pub async fn show(
     caller: Caller,
     Named(registered): Named,
     Item(post): Item,
-) -> ApiResult<Json<PostBody>> {
+) -> ApiResult<Json<PostAnswer>> {
     caller.may(KeyScope::Read)?;
-    Ok(Json(find(&host, &caller, registered.id(), &post).await?.into()))
+    let post = find(&host, &caller, registered.id(), &post).await?;
+    Ok(Json(PostAnswer::now(&host, post).await?))
 }
 
 /// Stops a post: at once if it has not begun, else as far as the platform can.
 #[utoipa::path(delete, path = "/api/platforms/{provider}/posts/{id}", tag = "posts",
     params(("provider" = String, Path, description = "Name of the provider"), ("id" = String, Path, description = "Id of the post")),
     responses(
-        (status = 202, body = PostBody, description = "Cancelled, or asked for: follow its status"),
+        (status = 202, body = PostAnswer, description = "Cancelled, or asked for: follow its status"),
         (status = 401, body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
@@ -363,11 +398,11 @@ pub async fn cancel(
     caller: Caller,
     Named(registered): Named,
     Item(post): Item,
-) -> ApiResult<(StatusCode, Json<PostBody>)> {
+) -> ApiResult<(StatusCode, Json<PostAnswer>)> {
     caller.may(KeyScope::Publish)?;
     let post = find(&host, &caller, registered.id(), &post).await?;
     let post = publish::cancel(&host.app, caller.tenant, post.id).await?;
-    Ok((StatusCode::ACCEPTED, Json(post.into())))
+    Ok((StatusCode::ACCEPTED, Json(PostAnswer::now(&host, post).await?)))
 }
 
 /// Numbers of a published post, as the platform counts them.

@@ -1,11 +1,12 @@
 //! Posts and the journal of their irreversible calls.
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use patchbay_app::{
     model::{Commit, JobKind, Lease, NewEvent, NewJob, NewPost, PostRecord, PostStatus},
     store::{
-        CancelOutcome, Cursor, Enqueued, JobEnd, Mark, Page, PageRequest, PostFilter, Posts, StepRecord, StoreError,
-        StoreResult,
+        CancelOutcome, Cursor, Enqueued, JobEnd, Mark, Page, PageRequest, PostFilter, Posts, QuotaChange, StepRecord,
+        StoreError, StoreResult,
     },
 };
 use patchbay_core::{JobId, PostId, ProviderId, Publication, TenantId};
@@ -15,7 +16,7 @@ use super::{
     PostgresStore, close,
     events::add_own_event,
     jobs::{end_claim, finish_job, hold, is_claimed, put_job},
-    post_effects::{free_slots, index_remote_ids, lock, read, wake_post},
+    post_effects::{free_slots, hold_slots, index_remote_ids, lock, read, wake_post},
 };
 use crate::{
     error::db,
@@ -245,6 +246,22 @@ impl Posts for PostgresStore {
         found.iter().map(rows::commit).collect()
     }
 
+    async fn next_steps(&self, tenant: TenantId, posts: &[PostId]) -> StoreResult<Vec<(PostId, DateTime<Utc>)>> {
+        let ids: Vec<_> = posts.iter().map(|id| id.as_uuid()).collect();
+        let found = sqlx::query(
+            "SELECT target, run_at
+             FROM jobs
+             WHERE target = ANY($1) AND kind = 'publish' AND status IN ('ready', 'running') AND status = 'ready'
+                 AND tenant_id = $2",
+        )
+        .bind(ids)
+        .bind(tenant.as_uuid())
+        .fetch_all(&self.pool)
+        .await
+        .map_err(db)?;
+        found.iter().map(rows::next_step).collect()
+    }
+
     async fn record_step(&self, lease: Lease, record: &StepRecord) -> StoreResult<PostRecord> {
         let mut tx = self.begin().await?;
         let end = async {
@@ -283,12 +300,14 @@ impl Posts for PostgresStore {
             for event in &record.events {
                 add_own_event(&mut tx, tenant, &post.provider, event, now).await?;
             }
-            if record.frees_quota {
-                free_slots(&mut tx, tenant, id).await?;
-            }
             let end = record.run_at.map_or(JobEnd::Done, |run_at| JobEnd::Next { run_at });
             if !end_claim(&mut tx, lease, &end, Some(now)).await? {
                 return Err(StoreError::Stale);
+            }
+            match record.quota {
+                QuotaChange::Keep => {}
+                QuotaChange::Hold(length) => hold_slots(&mut tx, tenant, id, length, now).await?,
+                QuotaChange::Free => free_slots(&mut tx, tenant, id, now).await?,
             }
             Ok(post)
         }
@@ -335,7 +354,7 @@ impl Posts for PostgresStore {
                 wake_post(&mut tx, JobId::from_uuid(self.ids.next()), tenant, id, now).await?;
             } else {
                 finish_job(&mut tx, JobKind::Publish, id.as_uuid(), now).await?;
-                free_slots(&mut tx, tenant, id).await?;
+                free_slots(&mut tx, tenant, id, now).await?;
                 add_own_event(&mut tx, tenant, &post.provider, event, now).await?;
             }
             let post = Box::new(post);

@@ -10,6 +10,7 @@ mod keys;
 mod media;
 mod post_effects;
 mod posts;
+mod slot_waits;
 mod slots;
 
 use std::{fs::File, path::Path, sync::Arc, time::Duration};

@@ -1,6 +1,8 @@
 //! What happens to posts besides their own steps: news wakes them, a webhook adds to what is known of them, a
 //! disconnect cancels them.
 
+use std::{collections::BTreeSet, time::Duration};
+
 use chrono::{DateTime, Utc};
 use patchbay_app::{
     model::{JobKind, PostRecord},
@@ -9,12 +11,13 @@ use patchbay_app::{
 use patchbay_core::{AccountId, JobId, PostId, TenantId};
 use sqlx::SqliteConnection;
 
-use super::{jobs::finish_job, micros};
+use super::{jobs::finish_job, micros, slot_waits::hand_on};
 use crate::{
     error::db,
     rows::{self, Cells, post_columns},
-    values,
+    values::{self, span},
 };
+
 /// One post of a tenant.
 pub(super) async fn read(
     connection: &mut SqliteConnection,
@@ -125,7 +128,7 @@ pub(super) async fn cancel_queued_posts(
     for row in &cancelled {
         let id = PostId::from_uuid(Cells::of(row, "posts").uuid("id")?);
         finish_job(connection, JobKind::Publish, id.as_uuid(), now).await?;
-        free_slots(connection, tenant, id).await?;
+        free_slots(connection, tenant, id, now).await?;
     }
     sqlx::query(
         "UPDATE posts
@@ -181,13 +184,55 @@ pub(super) async fn index_remote_ids(connection: &mut SqliteConnection, post: &P
     Ok(())
 }
 
-/// Frees the places that a post holds.
-pub(super) async fn free_slots(connection: &mut SqliteConnection, tenant: TenantId, post: PostId) -> StoreResult<()> {
-    sqlx::query("DELETE FROM slots WHERE tenant_id = $1 AND post_id = $2")
+/// Holds the places of a post for longer.
+pub(super) async fn hold_slots(
+    connection: &mut SqliteConnection,
+    tenant: TenantId,
+    post: PostId,
+    length: Duration,
+    now: DateTime<Utc>,
+) -> StoreResult<()> {
+    sqlx::query(
+        "UPDATE slots
+         SET frees_at = MAX(frees_at, $3)
+         WHERE tenant_id = $1 AND post_id = $2 AND frees_at > $4",
+    )
+    .bind(tenant.as_uuid())
+    .bind(post.as_uuid())
+    .bind(micros(now + span(length)))
+    .bind(micros(now))
+    .execute(connection)
+    .await
+    .map_err(db)?;
+    Ok(())
+}
+
+/// Frees the places that a post holds, for those who wait for them. It waits for none itself any more.
+pub(super) async fn free_slots(
+    connection: &mut SqliteConnection,
+    tenant: TenantId,
+    post: PostId,
+    now: DateTime<Utc>,
+) -> StoreResult<()> {
+    sqlx::query("DELETE FROM slot_waits WHERE post_tenant_id = $1 AND post_id = $2")
         .bind(tenant.as_uuid())
         .bind(post.as_uuid())
-        .execute(connection)
+        .execute(&mut *connection)
         .await
         .map_err(db)?;
+    let freed = sqlx::query("DELETE FROM slots WHERE tenant_id = $1 AND post_id = $2 RETURNING subject, bucket")
+        .bind(tenant.as_uuid())
+        .bind(post.as_uuid())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(db)?;
+    let mut windows = BTreeSet::new();
+    for row in &freed {
+        let cells = Cells::of(row, "slots");
+        windows.insert((cells.text("subject")?, cells.text("bucket")?));
+    }
+    for (subject, bucket) in windows {
+        hand_on(connection, tenant, &subject, &bucket, now).await?;
+    }
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! Posts and the journal of their irreversible calls.
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use patchbay_app::{
     model::{Commit, JobKind, Lease, NewEvent, NewJob, NewPost, PostRecord, PostStatus},
     store::{
-        CancelOutcome, Cursor, Enqueued, JobEnd, Mark, Page, PageRequest, PostFilter, Posts, StepRecord, StoreError,
-        StoreResult,
+        CancelOutcome, Cursor, Enqueued, JobEnd, Mark, Page, PageRequest, PostFilter, Posts, QuotaChange, StepRecord,
+        StoreError, StoreResult,
     },
 };
 use patchbay_core::{JobId, PostId, ProviderId, Publication, TenantId};
@@ -16,7 +17,7 @@ use super::{
     events::add_own_event,
     jobs::{end_claim, finish_job, hold, is_claimed, put_job},
     list, maybe_micros, micros,
-    post_effects::{free_slots, index_remote_ids, read, wake_post},
+    post_effects::{free_slots, hold_slots, index_remote_ids, read, wake_post},
 };
 use crate::{
     error::db,
@@ -241,6 +242,28 @@ impl Posts for SqliteStore {
         found.iter().map(rows::commit).collect()
     }
 
+    async fn next_steps(&self, tenant: TenantId, posts: &[PostId]) -> StoreResult<Vec<(PostId, DateTime<Utc>)>> {
+        let mut connection = self.readers.acquire().await.map_err(db)?;
+        let mut steps = Vec::with_capacity(posts.len());
+        for id in posts {
+            let row = sqlx::query(
+                "SELECT target, run_at
+                 FROM jobs
+                 WHERE target = $1 AND kind = 'publish' AND status IN ('ready', 'running') AND status = 'ready'
+                     AND tenant_id = $2",
+            )
+            .bind(id.as_uuid())
+            .bind(tenant.as_uuid())
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(db)?;
+            if let Some(row) = row {
+                steps.push(rows::next_step(&row)?);
+            }
+        }
+        Ok(steps)
+    }
+
     async fn record_step(&self, lease: Lease, record: &StepRecord) -> StoreResult<PostRecord> {
         let mut tx = self.begin().await?;
         let now = self.time();
@@ -279,12 +302,14 @@ impl Posts for SqliteStore {
         for event in &record.events {
             add_own_event(&mut tx, tenant, &post.provider, event, now).await?;
         }
-        if record.frees_quota {
-            free_slots(&mut tx, tenant, id).await?;
-        }
         let end = record.run_at.map_or(JobEnd::Done, |run_at| JobEnd::Next { run_at });
         if !end_claim(&mut tx, lease, &end, now).await? {
             return Err(StoreError::Stale);
+        }
+        match record.quota {
+            QuotaChange::Keep => {}
+            QuotaChange::Hold(length) => hold_slots(&mut tx, tenant, id, length, now).await?,
+            QuotaChange::Free => free_slots(&mut tx, tenant, id, now).await?,
         }
         tx.commit().await.map_err(db)?;
         Ok(post)
@@ -328,7 +353,7 @@ impl Posts for SqliteStore {
             wake_post(&mut tx, JobId::from_uuid(self.ids.next()), tenant, id, now).await?;
         } else {
             finish_job(&mut tx, JobKind::Publish, id.as_uuid(), now).await?;
-            free_slots(&mut tx, tenant, id).await?;
+            free_slots(&mut tx, tenant, id, now).await?;
             add_own_event(&mut tx, tenant, &post.provider, event, now).await?;
         }
         tx.commit().await.map_err(db)?;

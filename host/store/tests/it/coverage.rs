@@ -173,13 +173,15 @@ counted! {
         ) -> ();
         clear_mark(tenant: TenantId, post: PostId, step: i64, op: &str) -> ();
         commits(tenant: TenantId, post: PostId) -> Vec<Commit>;
+        next_steps(tenant: TenantId, posts: &[PostId]) -> Vec<(PostId, DateTime<Utc>)>;
         record_step(lease: Lease, record: &StepRecord) -> PostRecord;
         cancel_post(tenant: TenantId, id: PostId, event: &NewEvent) -> Option<CancelOutcome>;
     }
     Slots {
         take_slot(request: &SlotRequest) -> TakenSlot;
         settle_slot(tenant: TenantId, id: SlotId, after: Duration) -> ();
-        slots_used(tenant: TenantId, subject: &str, bucket: &str) -> u32;
+        pause_window(window: &Window, length: Duration) -> ();
+        windows(windows: &[Window]) -> Vec<WindowUse>;
         purge_slots(limit: u32) -> u64;
     }
 }

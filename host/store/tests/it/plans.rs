@@ -361,6 +361,12 @@ const FILL: &str = "
     INSERT INTO commits (tenant_id, post_id, step, op, about_to_at)
     SELECT tenant_id, id, 1, 'op', now() FROM posts WHERE status = 'published';
 
+    INSERT INTO slot_waits (tenant_id, subject, bucket, post_tenant_id, post_id, places, since, due_at)
+    SELECT tenant_id, account_id::text, 'init', tenant_id, id, 6, created_at, now() FROM posts;
+
+    INSERT INTO slot_pauses (tenant_id, subject, bucket, until)
+    SELECT tenant_id, id::text, 'init', created_at FROM accounts;
+
     INSERT INTO inbox
         (id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id)
     SELECT md5('inbox' || n)::uuid, md5('tenant' || (n % 20 + 1))::uuid, 'provider', 'app', '', md5(n::text)::bytea,

@@ -53,6 +53,7 @@ pub enum Op {
     Apply(Pick, Vec<News>),
     Bury(Pick),
     Slot(Pick, u8, bool, u8),
+    Pause(Pick, u8, u8),
     Settle(Pick, u16),
     Flow(u8),
     TakeFlow(u8),
@@ -156,6 +157,7 @@ pub fn any() -> impl Strategy<Value = Op> {
     ];
     let rest = prop_oneof![
         3 => (pick(), small(), proptest::bool::ANY, 0..4u8).prop_map(|(p, b, own, limit)| Op::Slot(p, b, own, limit)),
+        1 => (pick(), small(), 0..90u8).prop_map(|(p, b, secs)| Op::Pause(p, b, secs)),
         1 => (pick(), secs()).prop_map(|(slot, after)| Op::Settle(slot, after)),
         1 => small().prop_map(Op::Flow),
         1 => small().prop_map(Op::TakeFlow),

@@ -10,8 +10,8 @@ use patchbay_app::{
         PostTransition, Session,
     },
     store::{
-        AccountFilter, Claim, DeadFilter, Enqueued, EventFilter, JobEnd, PageRequest, PostFilter, SlotRequest,
-        StepRecord, Store, StoreError, StoreResult, TakenSlot,
+        AccountFilter, Claim, DeadFilter, Enqueued, EventFilter, JobEnd, PageRequest, PostFilter, QuotaChange,
+        SlotRequest, StepRecord, Store, StoreError, StoreResult, TakenSlot, Waiter, Window,
     },
 };
 use patchbay_core::{
@@ -285,7 +285,11 @@ impl Pair {
                     transition,
                     run_at: delay.map(|delay| self.later(delay)),
                     events: vec![self.make.event("post.step")],
-                    frees_quota: *frees,
+                    quota: if *frees {
+                        QuotaChange::Free
+                    } else {
+                        QuotaChange::Hold(MINUTE)
+                    },
                 };
                 let _ = both!(self, op, |s| s.record_step(lease, &record));
             }
@@ -447,18 +451,39 @@ impl Pair {
                 let tenant = post.map_or(TENANT, |(tenant, _)| tenant);
                 let request = SlotRequest {
                     id: SlotId::from_uuid(self.make.id()),
-                    tenant,
-                    subject: "subject".into(),
-                    bucket: bucket.to_string(),
-                    limit: u32::from(limit),
+                    window: Window {
+                        tenant,
+                        subject: "subject".into(),
+                        bucket: bucket.to_string(),
+                        limit: u32::from(limit),
+                    },
                     hold: MINUTE,
                     post: post.map(|(_, id)| id),
+                    waiter: post.map(|(tenant, post)| Waiter { tenant, post }),
                 };
                 let taken = both!(self, op, |s| s.take_slot(&request)).ok()?;
                 if let TakenSlot::Taken { id, .. } = taken {
                     self.slots.push((tenant, id));
                 }
-                let _ = both!(self, op, |s| s.slots_used(tenant, "subject", &request.bucket));
+                let windows = [request.window];
+                let _ = both!(self, op, |s| s.windows(&windows));
+                let posts: Vec<_> = self.posts.iter().map(|(_, id)| *id).collect();
+                let steps = |mut steps: Vec<(PostId, _)>| {
+                    steps.sort_unstable();
+                    steps
+                };
+                let _ = both!(self, op, |s| async { s.next_steps(tenant, &posts).await.map(steps) });
+            }
+            Op::Pause(which, bucket, secs) => {
+                let tenant = pick(&self.posts, which).map_or(TENANT, |(tenant, _)| tenant);
+                let window = Window {
+                    tenant,
+                    subject: "subject".into(),
+                    bucket: bucket.to_string(),
+                    limit: 3,
+                };
+                let length = Duration::from_secs(u64::from(secs));
+                let _ = both!(self, op, |s| s.pause_window(&window, length));
             }
             Op::Settle(slot, secs) => {
                 let (tenant, id) = pick(&self.slots, slot)?;

@@ -61,6 +61,8 @@ suite! {
         a_step_without_a_live_lease_of_this_post_records_nothing,
         a_post_goes_only_where_its_state_leads,
         a_finished_step_frees_the_posts_places,
+        a_step_that_the_platform_counts_holds_the_posts_places_from_then,
+        the_next_step_of_a_post_that_waits_is_told,
         news_during_a_step_makes_the_job_run_again_at_once,
         ids_from_a_webhook_survive_a_step_that_did_not_know_them,
         an_irreversible_call_is_marked_once_and_answered_from_its_receipt,
@@ -139,6 +141,11 @@ suite! {
         a_full_window_tells_when_a_place_frees,
         a_place_frees_when_it_is_settled,
         a_post_keeps_its_one_place,
+        a_place_that_frees_is_given_to_the_first_in_the_line,
+        one_that_does_not_come_loses_its_turn,
+        a_paused_window_is_closed_to_everybody,
+        a_post_that_ends_gives_its_places_to_those_who_wait,
+        several_windows_are_told_at_once,
         freed_places_are_purged_in_bounded_steps,
     }
     tenancy {

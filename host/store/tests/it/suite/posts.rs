@@ -3,8 +3,8 @@ use std::collections::BTreeSet;
 use patchbay_app::{
     model::{Account, Job, JobKind, PostRecord, PostStatus, PostTransition},
     store::{
-        CancelOutcome, Constraint, Enqueued, EventFilter, JobEnd, Mark, PageRequest, PostFilter, SlotRequest,
-        StepRecord, StoreError, TakenSlot,
+        CancelOutcome, Constraint, Enqueued, EventFilter, JobEnd, Mark, PageRequest, PostFilter, QuotaChange,
+        SlotRequest, StepRecord, StoreError, TakenSlot, Window,
     },
 };
 use patchbay_core::{AccountId, Checkpoint, EventKind, PostId, Publication, SlotId, TenantId};
@@ -173,33 +173,89 @@ pub async fn a_finished_step_frees_the_posts_places(w: World) {
     let account = w.account("remote-1").await;
     let post = w.post(&account, "key").await;
     let job = w.claimed(JobKind::Publish).await;
+    let window = || Window {
+        tenant: TENANT,
+        subject: account.id.to_string(),
+        bucket: "drafts".into(),
+        limit: 5,
+    };
     let take = async |post| {
         let request = SlotRequest {
             id: SlotId::from_uuid(w.id()),
-            tenant: TENANT,
-            subject: account.id.to_string(),
-            bucket: "drafts".into(),
-            limit: 5,
+            window: window(),
             hold: 60 * MINUTE,
             post,
+            waiter: None,
         };
         assert!(matches!(w.store.take_slot(&request).await.unwrap(), TakenSlot::Taken { .. }));
     };
     take(Some(post.id)).await;
     take(None).await;
-    let used = async || {
-        let subject = account.id.to_string();
-        w.store.slots_used(TENANT, &subject, "drafts").await.unwrap()
-    };
+    let used = async || w.store.windows(&[window()]).await.unwrap()[0].used;
     let mut record = step(&post, PostStatus::Publishing);
     record.run_at = Some(w.now());
     let post = w.store.record_step(job.lease(), &record).await.unwrap();
     assert_eq!(used().await, 2);
     let job = w.claimed(JobKind::Publish).await;
     let mut record = step(&post, PostStatus::Published);
-    record.frees_quota = true;
+    record.quota = QuotaChange::Free;
     w.store.record_step(job.lease(), &record).await.unwrap();
     assert_eq!(used().await, 1);
+}
+
+pub async fn a_step_that_the_platform_counts_holds_the_posts_places_from_then(w: World) {
+    let account = w.account("remote-1").await;
+    let mut post = w.post(&account, "key").await;
+    let window = Window {
+        tenant: TENANT,
+        subject: account.id.to_string(),
+        bucket: "drafts".into(),
+        limit: 1,
+    };
+    let request = SlotRequest {
+        id: SlotId::from_uuid(w.id()),
+        window: window.clone(),
+        hold: 60 * MINUTE,
+        post: Some(post.id),
+        waiter: None,
+    };
+    w.store.take_slot(&request).await.unwrap();
+    w.advance(50 * MINUTE);
+    // It never frees sooner than before.
+    for (hold, frees_at) in [(5, w.later(10 * MINUTE)), (60, w.later(60 * MINUTE))] {
+        let job = w.claimed(JobKind::Publish).await;
+        let mut record = step(&post, PostStatus::Publishing);
+        record.run_at = Some(w.now());
+        record.quota = QuotaChange::Hold(hold * MINUTE);
+        post = w.store.record_step(job.lease(), &record).await.unwrap();
+        let found = w.store.windows(std::slice::from_ref(&window)).await.unwrap();
+        assert_eq!((found[0].used, found[0].next_free_at), (1, Some(frees_at)));
+    }
+}
+
+pub async fn the_next_step_of_a_post_that_waits_is_told(w: World) {
+    let account = w.account("remote-1").await;
+    let other = w.other_tenant().await;
+    let (waits, runs, ended) = (
+        w.post(&account, "waits").await,
+        w.post(&account, "runs").await,
+        w.post(&account, "ended").await,
+    );
+    let event = w.event("post.cancelled");
+    w.store.cancel_post(TENANT, ended.id, &event).await.unwrap();
+    let at = w.later(MINUTE);
+    for (post, run_at) in [(&waits, at), (&runs, w.now())] {
+        let job = claim_for(&w, post).await;
+        let record = StepRecord {
+            run_at: Some(run_at),
+            ..step(post, PostStatus::Publishing)
+        };
+        w.store.record_step(job.lease(), &record).await.unwrap();
+    }
+    claim_for(&w, &runs).await;
+    let posts = [waits.id, runs.id, ended.id];
+    assert_eq!(w.store.next_steps(TENANT, &posts).await.unwrap(), [(waits.id, at)]);
+    assert_eq!(w.store.next_steps(other, &posts).await.unwrap(), []);
 }
 
 pub async fn news_during_a_step_makes_the_job_run_again_at_once(w: World) {
@@ -489,7 +545,7 @@ pub fn step(post: &PostRecord, status: PostStatus) -> StepRecord {
         transition: PostTransition::to(status),
         run_at: None,
         events: Vec::new(),
-        frees_quota: false,
+        quota: QuotaChange::Keep,
     }
 }
 

@@ -48,7 +48,8 @@ pub async fn t16_another_tenant_sees_and_changes_nothing(w: World) {
     assert_eq!(s.media_bytes(other).await.unwrap(), 0);
     s.keep_media(other, media.id, w.later(60 * MINUTE)).await.unwrap();
     s.settle_slot(other, slot.id, Duration::ZERO).await.unwrap();
-    assert_eq!(s.slots_used(other, "subject", "init").await.unwrap(), 0);
+    assert_eq!(s.windows(&[request(&w, other, "init").window]).await.unwrap()[0].used, 0);
+    assert_eq!(s.next_steps(other, &[post.id]).await.unwrap(), []);
     assert!(s.api_keys(other).await.unwrap().is_empty());
     assert!(!s.revoke_api_key(other, key.id).await.unwrap());
 
@@ -64,7 +65,7 @@ pub async fn t16_another_tenant_sees_and_changes_nothing(w: World) {
     let journal = s.commits(TENANT, post.id).await.unwrap();
     assert_eq!((journal.len(), journal[0].answered_at), (1, None));
     assert_eq!(s.media(TENANT, media.id).await.unwrap(), Some(media));
-    assert_eq!(s.slots_used(TENANT, "subject", "init").await.unwrap(), 1);
+    assert_eq!(s.windows(&[slot.window]).await.unwrap()[0].used, 1);
     assert_eq!(s.api_keys(TENANT).await.unwrap(), [key]);
     let events = s.events(TENANT, &EventFilter::default(), page).await.unwrap().items;
     assert_eq!(events.len(), 1, "the connect alone");

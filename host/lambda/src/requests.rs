@@ -13,7 +13,7 @@ use lambda_http::{Body as EventBody, Request, RequestExt, request::RequestContex
 use patchbay_app::problem::{Problem, ProblemKind};
 use patchbay_server::api::{
     problem::{self, ApiProblem},
-    request_id::RequestId,
+    request_id::{self, RequestId},
 };
 use tokio::time;
 use tower::ServiceExt;
@@ -32,7 +32,11 @@ pub async fn answer(router: &Router, request: Request, deadline: Deadline) -> Re
         Err(_) => {
             let late = "The function's time is up. Send the request again.";
             let problem = Problem::new(ProblemKind::Unavailable, late);
-            problem::render(ApiProblem::from(problem).into_response(), &id)
+            let mut response = problem::render(ApiProblem::from(problem).into_response(), &id);
+            if let Ok(id) = id.0.try_into() {
+                response.headers_mut().insert(request_id::NAME, id);
+            }
+            response
         }
     }
 }

@@ -396,8 +396,18 @@ async fn work_that_takes_too_long_is_cut_in_time_and_taken_up_again() {
         assert!(cut["publish"].as_u64() >= Some(1), "it says what it had done: {cut}");
         let running = database.count("jobs WHERE status = 'running'").await;
         assert_eq!(running, 1, "the lease of the step that was cut");
-        // The same process goes on.
-        assert_eq!(function.get("/healthz").await["statusCode"], 200);
+        // The same process goes on. A request that takes too long is answered too.
+        let silent = Fault::new("creator_info", Action::Delay { ms: 60_000 }).once();
+        faults.put("silent", silent);
+        let options = format!("/api/platforms/tiktok/accounts/{account}/publish-options");
+        let options = Http::new("GET", &options).key(&function.key).api_gateway(false);
+        let late = function.lambda.send(&options, Duration::from_secs(6)).await;
+        let late = tokio::time::timeout(PATIENCE, late).await.unwrap().unwrap().answer();
+        assert_eq!(
+            (&late["statusCode"], &body(&late)["code"], faults.hits("silent")),
+            (&json!(503), &json!("unavailable"), 1),
+            "{late}"
+        );
         leases_end(&database).await;
         function.pass_until_published(&api, &post).await;
         assert_eq!((world.posts_titled("cut").len(), world.published("cut")), (1, 1));

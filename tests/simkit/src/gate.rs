@@ -106,7 +106,7 @@ async fn pass(gate: &Gate, mut request: Request, next: Next) -> Response {
         }
     }
     let instead = hits.iter().find_map(|hit| before(gate, op, &request, &hit.action));
-    let response = match instead {
+    let mut response = match instead {
         Some(response) if response.extensions().get::<Cut>().is_some() => response,
         Some(response) => {
             drain(request.into_body()).await;
@@ -121,6 +121,12 @@ async fn pass(gate: &Gate, mut request: Request, next: Next) -> Response {
             response
         }
     };
+    for hit in &hits {
+        if let Action::RetryAfter { seconds } = hit.action {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+    }
     entry.finish(&response);
     response
 }
@@ -165,6 +171,7 @@ fn before(gate: &Gate, op: &str, request: &Request, action: &Action) -> Option<R
         | Action::TruncateBody
         | Action::CutBody
         | Action::Delay { .. }
+        | Action::RetryAfter { .. }
         | Action::Set { .. } => None,
     }
 }
@@ -180,6 +187,7 @@ async fn after(response: Response, action: &Action) -> Response {
         | Action::Drop { .. }
         | Action::Error { .. }
         | Action::Delay { .. }
+        | Action::RetryAfter { .. }
         | Action::Set { .. } => response,
     }
 }
@@ -221,6 +229,7 @@ fn replacement(action: &Action) -> Response {
         | Action::CutBody
         | Action::Drop { .. }
         | Action::Delay { .. }
+        | Action::RetryAfter { .. }
         | Action::Set { .. } => cut(),
     }
 }

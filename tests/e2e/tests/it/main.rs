@@ -17,6 +17,7 @@ mod dead_letters;
 mod group_commit;
 mod harness;
 mod health;
+mod limits;
 mod oauth;
 mod pace;
 mod platform_errors;

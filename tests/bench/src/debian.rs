@@ -1,12 +1,31 @@
 //! Programs that measurements need, from Debian's packages.
 
 use std::{
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
     sync::Mutex,
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
+
+/// A program that is not there and could not be installed.
+#[derive(Debug, thiserror::Error)]
+#[error("please install {packages:?}: {why}")]
+pub struct Missing {
+    packages: Vec<String>,
+    why: String,
+}
+
+impl Missing {
+    /// Says what is missing, and why that is so.
+    pub fn new(packages: &[&str], why: impl Into<String>) -> Self {
+        Self {
+            packages: packages.iter().map(|package| (*package).to_owned()).collect(),
+            why: why.into(),
+        }
+    }
+}
 
 /// One installation at a time: the package manager holds a lock.
 static INSTALLING: Mutex<()> = Mutex::new(());
@@ -54,30 +73,33 @@ fn found_or_installed(packages: &[&str], find: impl Fn() -> Option<PathBuf>) -> 
 }
 
 fn install(packages: &[&str]) -> anyhow::Result<()> {
+    let missing = |why: &str| Missing::new(packages, why);
     if on_path("apt-get").is_none() {
-        bail!("please install {packages:?}: this is not a Debian system, so it is not done for you");
+        return Err(missing("this is not a Debian system, so it is not done for you").into());
     }
-    ensure!(is_root(), "please install {packages:?} as root");
+    if !is_root() {
+        return Err(missing("only root may do it").into());
+    }
     eprintln!("Installing {packages:?} from Debian's packages");
-    let steps: [&[&str]; 2] = [&["update", "-qq"], &["install", "-y", "-qq", "--no-install-recommends"]];
-    for (step, packages) in steps.into_iter().zip([&[], packages]) {
+    let steps: [(&[&str], &[&str]); 2] = [
+        (&["update", "-qq"], &[]),
+        (&["install", "-y", "-qq", "--no-install-recommends"], packages),
+    ];
+    for (step, packages) in steps {
         let output = Command::new("apt-get")
             .env("DEBIAN_FRONTEND", "noninteractive")
             .args(step)
             .args(packages)
             .output()?;
         let told = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "apt-get {step:?}: {told}");
+        ensure!(output.status.success(), missing(&told));
     }
     Ok(())
 }
 
 /// Whether this process may do everything. PostgreSQL's server then must run as somebody else.
 pub fn is_root() -> bool {
-    std::os::unix::fs::MetadataExt::uid(&match Path::new("/proc/self").metadata() {
-        Ok(own) => own,
-        Err(_) => return false,
-    }) == 0
+    Path::new("/proc/self").metadata().is_ok_and(|own| own.uid() == 0)
 }
 
 /// A folder for what is installed otherwise, kept from run to run.

@@ -7,8 +7,11 @@
 // Shared with the tests, which start the same program.
 #[path = "../../rig/src/binary.rs"]
 pub mod binary;
+mod claim;
 mod cpu;
-mod debian;
+pub mod debian;
+mod drain;
+mod graphile;
 mod host;
 mod inbox;
 mod ingest;

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use clap::ValueEnum;
 
-use crate::{ingest, measurement::Measurement};
+use crate::{claim, drain, ingest, measurement::Measurement, upload};
 
 /// How much is run.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +36,17 @@ pub enum Name {
     IngestPostgresVsNode,
     /// Webhooks a second into SQLite over 64 connections, beside commits of single rows
     IngestSqliteVsSingleCommit,
+    /// Cost of claiming and ending a job, with 5 million finished jobs beside 10 thousand
+    #[value(name = "claim_cost_growth_10k_to_5m")]
+    ClaimCostGrowth,
+    /// Webhooks worked off a second, each with one stored event, beside graphile_worker with one job a claim
+    DrainVsGraphileWorker,
+    /// Webhooks worked off a second that lead to nothing, beside graphile_worker with its local queue of 500
+    DrainNoopVsGraphileLocalQueue,
+    /// Throughput of a file from the host to the platform, beside reqwest
+    UploadRelayVsReqwest,
+    /// Throughput of a file from the host to the platform, beside curl
+    UploadRelayVsCurl,
 }
 
 impl Name {
@@ -64,6 +75,11 @@ impl Name {
             Self::IngestPostgresIdleLatency => ingest::postgres_idle_latency(effort).await,
             Self::IngestPostgresVsNode => ingest::postgres_vs_node(effort).await,
             Self::IngestSqliteVsSingleCommit => ingest::sqlite_vs_single_commit(effort).await,
+            Self::ClaimCostGrowth => claim::growth(effort).await,
+            Self::DrainVsGraphileWorker => drain::vs_graphile_worker(effort).await,
+            Self::DrainNoopVsGraphileLocalQueue => drain::noop_vs_graphile_local_queue(effort).await,
+            Self::UploadRelayVsReqwest => upload::vs_reqwest(effort).await,
+            Self::UploadRelayVsCurl => upload::vs_curl(effort).await,
         }
     }
 }

@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 use tokio::{net::TcpStream, process::Child};
 
 use crate::{
-    debian, host,
+    debian::{self, Missing},
+    host,
     webhooks::{CLIENT_KEY, CLIENT_SECRET, PATH},
 };
 
@@ -115,6 +116,9 @@ fn fetch(npm: &Path, folder: &Path) -> anyhow::Result<()> {
         .current_dir(folder)
         .output()?;
     let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "npm ci: {told}");
+    ensure!(
+        output.status.success(),
+        Missing::new(&["fastify", "pg"], format!("npm ci: {told}"))
+    );
     Ok(())
 }

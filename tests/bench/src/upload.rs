@@ -3,27 +3,29 @@
 use std::{fs::File, io::Read, path::Path, time::Duration};
 
 use anyhow::{Context, ensure};
-use clap::Args;
 use patchbay_server::demo::sample::{self, Filler, SampleSpec};
 use patchbay_simulator_tiktok::{ChunkBand, PostRecord, Redirects, Running, Simulator, SimulatorConfig, UploadRecord};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+pub use crate::plain::Client;
 use crate::{
+    Effort,
     host::{self, Host},
+    measurement::{Measurement, Wanted},
     plain,
-    table::{Table, mib},
+    table::mib,
 };
 
 /// What to publish.
-#[derive(Args, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Options {
     /// Size of the file in bytes.
-    #[arg(long, default_value_t = 256 * 1024 * 1024)]
     pub bytes: u64,
-    /// How often; the figures are those of the middle round.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=5))]
-    pub rounds: u8,
+    /// How often.
+    pub rounds: usize,
+    /// What the host is held against.
+    pub reference: Client,
 }
 
 /// What was measured.
@@ -44,9 +46,9 @@ pub struct Figures {
     /// Its greatest resident memory.
     pub peak: u64,
     /// From the first byte to the last chunk's end, host to platform.
-    pub host: Duration,
+    pub host: Vec<Duration>,
     /// The same for a plain client.
-    pub plain: Duration,
+    pub plain: Vec<Duration>,
 }
 
 impl Figures {
@@ -59,32 +61,51 @@ impl Figures {
     pub fn above_idle(&self) -> u64 {
         self.peak.saturating_sub(self.idle)
     }
+}
 
-    /// Throughput of the host, where a plain client's is 1.
-    pub fn ratio(&self) -> f64 {
-        self.plain.as_secs_f64() / self.host.as_secs_f64()
-    }
+/// Size of the file, unless scaled.
+const BYTES: f64 = 256.0 * 1024.0 * 1024.0;
+/// The host reads and checks the file, and writes down every step, beside sending it.
+const WANTED: Wanted = Wanted::AtLeast(0.8);
 
-    /// For people.
-    pub fn table(&self) -> Table {
-        let rate = |time: Duration| format!("{:.0} MiB/s", self.bytes as f64 / 1_048_576.0 / time.as_secs_f64());
-        let mut table = Table::default();
-        table.row("file", mib(self.bytes));
-        table.row(
-            "SHA-256 at host and platform",
-            if self.is_intact() { "equal" } else { "NOT EQUAL" },
-        );
-        table.row(
+/// `upload_relay_vs_reqwest`: a stored file from the host to the platform, beside reqwest.
+pub async fn vs_reqwest(effort: Effort) -> anyhow::Result<Measurement> {
+    measure("upload_relay_vs_reqwest", Client::Reqwest, effort).await
+}
+
+/// `upload_relay_vs_curl`: the same, beside curl.
+pub async fn vs_curl(effort: Effort) -> anyhow::Result<Measurement> {
+    measure("upload_relay_vs_curl", Client::Curl, effort).await
+}
+
+async fn measure(name: &'static str, reference: Client, effort: Effort) -> anyhow::Result<Measurement> {
+    let options = Options {
+        bytes: (BYTES * effort.scale).ceil() as u64,
+        rounds: effort.pairs,
+        reference,
+    };
+    let figures = run(&options).await?;
+    ensure!(figures.is_intact(), "other bytes arrived than were sent: {figures:?}");
+    let rates = |times: &[Duration]| {
+        let rate = |time: &Duration| figures.bytes as f64 / (1024.0 * 1024.0) / time.as_secs_f64();
+        times.iter().map(rate).collect()
+    };
+    let found = Measurement {
+        name,
+        wanted: WANTED,
+        unit: "MiB/s",
+        ours: rates(&figures.host),
+        reference: rates(&figures.plain),
+        notes: Vec::new(),
+    };
+    Ok(found
+        .note("file", format!("{}, SHA-256 equal everywhere", mib(figures.bytes)))
+        .note(
             "chunks accepted in the strict band",
-            format!("{} of {}", self.chunks, mib(self.chunk_bytes)),
-        );
-        table.row("host's memory, idle", mib(self.idle));
-        table.row("host's memory, peak above idle", mib(self.above_idle()));
-        table.row("throughput, plain client", rate(self.plain));
-        table.row("throughput, host", rate(self.host));
-        table.row("throughput, ratio", format!("{:.2}", self.ratio()));
-        table
-    }
+            format!("{} of {}", figures.chunks, mib(figures.chunk_bytes)),
+        )
+        .note("host's memory, idle", mib(figures.idle))
+        .note("host's memory, peak above idle", mib(figures.above_idle())))
 }
 
 /// Measures.
@@ -127,7 +148,14 @@ pub async fn run(options: &Options) -> anyhow::Result<Figures> {
         );
         by_host.push(time_of(&post, &upload)?);
 
-        let id = plain::upload(&tiktok, &file, chunk_bytes, &format!("by hand {round}")).await?;
+        let id = plain::upload(
+            options.reference,
+            &tiktok,
+            &file,
+            chunk_bytes,
+            &format!("by hand {round}"),
+        )
+        .await?;
         let (post, upload) = find(&tiktok, |post| post.publish_id == id)?;
         arrived.extend(post.sha256.first().cloned());
         by_hand.push(time_of(&post, &upload)?);
@@ -143,8 +171,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Figures> {
         chunk_bytes,
         idle,
         peak,
-        host: middle(by_host),
-        plain: middle(by_hand),
+        host: by_host,
+        plain: by_hand,
     })
 }
 
@@ -186,9 +214,4 @@ fn find(tiktok: &Running, is_it: impl Fn(&PostRecord) -> bool) -> anyhow::Result
 fn time_of(post: &PostRecord, upload: &UploadRecord) -> anyhow::Result<Duration> {
     let last = upload.chunks.last().context("no chunk arrived")?;
     Ok((last.at - post.created_at).to_std()?)
-}
-
-fn middle(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
 }

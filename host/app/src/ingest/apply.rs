@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::Datelike;
 use patchbay_core::{EventId, EventKind, InboxId, IncomingEvent, WebhookRequest};
 use tokio::{runtime::Handle, sync::mpsc, time};
 use tracing::{debug, error, warn};
@@ -153,7 +154,7 @@ fn verdict(app: &App, item: &InboxItem, read: Read) -> WebhookVerdict {
     match read {
         Ok(events) => WebhookVerdict::Read(
             (events.into_iter())
-                .map(|event| (EventId::from_uuid(app.env.ids.next()), event))
+                .map(|event| (EventId::from_uuid(app.env.ids.next()), with_a_sane_time(event)))
                 .collect(),
         ),
         Err(code) => {
@@ -162,6 +163,12 @@ fn verdict(app: &App, item: &InboxItem, read: Read) -> WebhookVerdict {
             WebhookVerdict::Dead(code)
         }
     }
+}
+
+/// A time that RFC 3339 cannot say is none: no client could read it, and not every database could store it.
+fn with_a_sane_time(mut event: IncomingEvent) -> IncomingEvent {
+    event.occurred_at = event.occurred_at.filter(|at| (1..=9999).contains(&at.year()));
+    event
 }
 
 /// Settles webhooks together; if that fails, each by itself, so that one that cannot be stored holds up no other.

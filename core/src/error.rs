@@ -85,6 +85,9 @@ pub struct ProviderError {
     pub who: Option<WhoActs>,
     /// The earliest useful moment to try again, counted from now.
     pub retry_after: Option<Duration>,
+    /// The quota of the manifest that the platform says is used up, whatever the host has counted: other posts that
+    /// count for it wait as well.
+    pub quota: Option<&'static str>,
     /// The cause, if another error was one.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -100,6 +103,7 @@ impl ProviderError {
             advice: None,
             who: None,
             retry_after: None,
+            quota: None,
             source: None,
         }
     }
@@ -122,6 +126,13 @@ impl ProviderError {
     #[must_use]
     pub fn after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
+        self
+    }
+
+    /// Names the quota that is used up.
+    #[must_use]
+    pub fn of_quota(mut self, name: &'static str) -> Self {
+        self.quota = Some(name);
         self
     }
 

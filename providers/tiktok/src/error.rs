@@ -22,9 +22,14 @@ pub(crate) const UNSURE: &str = "TikTok's answer was lost: the post may or may n
 impl Row {
     /// The error of this row, with a text for operators.
     pub(crate) fn error(&self, message: &str) -> ProviderError {
-        ProviderError::new(self.kind, self.code, format!("{message} [see {}]", self.source))
+        let error = ProviderError::new(self.kind, self.code, format!("{message} [see {}]", self.source))
             .advise(self.advice)
-            .for_who(self.who)
+            .for_who(self.who);
+        ProviderError {
+            quota: self.quota,
+            retry_after: self.wait,
+            ..error
+        }
     }
 }
 
@@ -167,7 +172,7 @@ fn describe(op: &str, response: &HttpResponse, complaint: &Complaint) -> String 
 fn with_wait(error: ProviderError, response: &HttpResponse) -> ProviderError {
     match (error.kind, response.retry_after()) {
         (RateLimited | Retryable, Some(wait)) => error.after(wait),
-        (RateLimited, None) => error.after(Duration::from_mins(1)),
+        (RateLimited, None) if error.retry_after.is_none() => error.after(Duration::from_mins(1)),
         _ => error,
     }
 }
@@ -232,7 +237,7 @@ mod tests {
             ("spam_risk_too_many_posts", Permanent, AccountOwner),
             ("spam_risk_user_banned_from_posting", Permanent, AccountOwner),
             ("reached_active_user_cap", Permanent, Operator),
-            ("spam_risk_too_many_pending_share", Permanent, AccountOwner),
+            ("spam_risk_too_many_pending_share", RateLimited, AccountOwner),
             (
                 "unaudited_client_can_only_post_to_private_accounts",
                 Permanent,

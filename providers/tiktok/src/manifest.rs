@@ -17,6 +17,11 @@ const VIDEO_PUBLISH: &str = "video.publish";
 const VIDEO_UPLOAD: &str = "video.upload";
 const VIDEO_LIST: &str = "video.list";
 
+/// Quota: drafts that wait in the inbox.
+pub(crate) const PENDING_DRAFTS: &str = "pending_drafts";
+/// Quota: posts made.
+pub(crate) const DIRECT_POSTS: &str = "direct_posts";
+
 /// Names of the op table, as used by the request builders.
 pub(crate) mod op {
     pub(crate) const TOKEN_EXCHANGE: &str = "token.exchange";
@@ -164,7 +169,7 @@ fn quotas() -> Vec<Quota> {
     let window = Duration::from_hours(24);
     vec![
         Quota {
-            name: "pending_drafts",
+            name: PENDING_DRAFTS,
             mode: PostMode::Draft,
             limit: 5,
             window,
@@ -172,7 +177,7 @@ fn quotas() -> Vec<Quota> {
         },
         // "About 15", shared with every other app: TikTok's own refusal comes first where it is lower.
         Quota {
-            name: "direct_posts",
+            name: DIRECT_POSTS,
             mode: PostMode::Direct,
             limit: 15,
             window,

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use patchbay_core::{Checkpoint, ErrorKind, FollowUp, Progress, ProviderError, Publication, SecretRef};
+use patchbay_core::{Checkpoint, ErrorKind, FollowUp, Progress, ProviderError, Publication, Quota, SecretRef};
 use serde_json::json;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
@@ -13,7 +13,7 @@ use super::{
     step::{RECONNECT_BUDGET, Verdict, Wish},
 };
 use crate::{
-    App, failpoint,
+    App, failpoint, limits,
     model::{Failure, Job, NewEvent, PostRecord, PostStatus, PostTransition},
     outbound::{Observed, SecretBag},
     store::{JobEnd, QuotaChange, StepRecord, StoreError},
@@ -22,6 +22,8 @@ use crate::{
 
 /// How long passing faults may go on before a post is given up.
 const BUDGET: TimeDelta = TimeDelta::hours(24);
+/// How long a quota counts as used up after a platform said so, without a word on how long.
+const QUOTA_WAIT: Duration = Duration::from_hours(1);
 
 pub(super) async fn record(
     app: &Arc<App>,
@@ -85,7 +87,10 @@ pub(super) async fn record(
             record.transition.failure = Some(failure);
             record.run_at = Some(run_at);
         }
-        Verdict::Failed(error, observed) => apply_failure(app, &post, open, &error, observed, now, &mut record),
+        Verdict::Failed(error, observed) => {
+            obey_quota(app, &post, &error).await?;
+            apply_failure(app, &post, open, &error, observed, now, &mut record);
+        }
     }
     record.transition.cancel_handled = wish == Wish::Answered;
     let status = record.transition.status;
@@ -227,6 +232,22 @@ fn apply_failure(
             };
             record.transition.failure = Some(failure);
         }
+    }
+}
+
+/// The platform says that a quota is used up: until it may have a place again, no post that counts for it is begun.
+async fn obey_quota(app: &App, post: &PostRecord, error: &ProviderError) -> Result<(), StoreError> {
+    let Ok(registered) = app.registered(&post.provider) else {
+        return Ok(());
+    };
+    let named = |quota: &&Quota| error.quota == Some(quota.name);
+    match registered.manifest().quotas.iter().find(named) {
+        Some(quota) => {
+            let window = limits::quota_window(post.tenant, post.account, quota);
+            let wait = error.retry_after.unwrap_or(QUOTA_WAIT);
+            app.store.pause_window(&window, wait).await
+        }
+        None => Ok(()),
     }
 }
 

@@ -3,10 +3,14 @@
 //! Three tables of TikTok's, because one word can mean two things: a code of the API envelope refuses a call, a
 //! `fail_reason` ends an attempt that was taken before, and an OAuth error is flat and of RFC 6749.
 
+use std::time::Duration;
+
 use patchbay_core::{
     ErrorKind::{self, InvalidRequest, Permanent, RateLimited, ReauthRequired, Retryable},
     WhoActs::{self, AccountOwner, Caller, Nobody, Operator},
 };
+
+use crate::manifest::{DIRECT_POSTS, PENDING_DRAFTS};
 
 /// One code.
 pub(crate) struct Row {
@@ -15,6 +19,18 @@ pub(crate) struct Row {
     pub who: WhoActs,
     pub advice: &'static str,
     pub source: &'static str,
+    /// The quota that is used up.
+    pub quota: Option<&'static str>,
+    /// How long to wait, where TikTok does not say.
+    pub wait: Option<Duration>,
+}
+
+impl Row {
+    const fn uses_up(mut self, quota: &'static str, wait: Duration) -> Self {
+        self.quota = Some(quota);
+        self.wait = Some(wait);
+        self
+    }
 }
 
 // Pages below `developers.tiktok.com/doc/`.
@@ -35,6 +51,8 @@ const fn row(code: &'static str, kind: ErrorKind, who: WhoActs, source: &'static
         who,
         advice,
         source,
+        quota: None,
+        wait: None,
     }
 }
 
@@ -119,7 +137,9 @@ pub(crate) const CODES: &[Row] = &[
         AccountOwner,
         CREATOR,
         TOO_MANY_POSTS,
-    ),
+    )
+    // Other posts wait: some hours later the oldest ones no longer count.
+    .uses_up(DIRECT_POSTS, Duration::from_hours(2)),
     row(
         "spam_risk_user_banned_from_posting",
         Permanent,
@@ -136,11 +156,14 @@ pub(crate) const CODES: &[Row] = &[
     ),
     row(
         "spam_risk_too_many_pending_share",
-        Permanent,
+        RateLimited,
         AccountOwner,
         UPLOAD,
-        "Too many drafts wait in this account's TikTok inbox. Post or discard some in the TikTok app, then try again.",
-    ),
+        "Too many drafts wait in this account's TikTok inbox. Post or discard some in the TikTok app, and this one follows \
+         by itself.",
+    )
+    // A place is free as soon as the person posts one. Nobody is told of it, so it is tried again.
+    .uses_up(PENDING_DRAFTS, Duration::from_mins(15)),
     // About the account more than the post: brightbeanxyz/brightbean-studio#144 shows the cure.
     row(
         "unaudited_client_can_only_post_to_private_accounts",

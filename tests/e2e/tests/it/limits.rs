@@ -265,3 +265,54 @@ async fn a_draft_that_is_posted_lets_the_next_one_go_at_once() {
         "one place, one draft"
     );
 }
+
+#[tokio::test]
+async fn a_full_inbox_that_only_the_platform_knows_of_holds_drafts_back() {
+    let world = World::new().await;
+    let account = world.connect().await;
+    let full = Fault::new("inbox_init", error("spam_risk_too_many_pending_share"));
+    world.sim.faults().put("full", full);
+    let first = world.post(&draft_pull(&account)).await;
+    world.drain().await;
+    let second = world.post(&draft_pull(&account)).await;
+    world.drain().await;
+    let refused = world.show(&first).await;
+    let place = limit(&refused, "pending_drafts");
+    assert_eq!((&place["used"], &place["remaining"]), (&json!(1), &json!(0)), "{place}");
+    let waits = world.show(&second).await;
+    assert_eq!(
+        (&waits["status"], &waits["failure"]["code"]),
+        (&json!("publishing"), &json!("quota")),
+        "{waits}"
+    );
+    let due = time(&waits["next_attempt_at"]);
+    assert!(
+        due > world.now() + TimeDelta::minutes(14) && due <= world.now() + TimeDelta::minutes(15),
+        "{waits}"
+    );
+    assert_eq!(world.calls("inbox_init"), 1, "the second one was not tried in vain");
+    world.sim.faults().clear("full");
+    for id in [&first, &second] {
+        assert_eq!(world.settled(id).await["status"], "inbox_delivered");
+    }
+}
+
+#[tokio::test]
+async fn a_callers_own_questions_do_not_wear_out_the_database() {
+    let world = World::new().await;
+    let account = world.connect().await;
+    let path = format!("/api/platforms/tiktok/accounts/{account}/publish-options");
+    let mut refused = 0;
+    for _ in 0..60 {
+        let answer = world.api.get(&path).await;
+        if answer.status == 200 {
+            assert_eq!(refused, 0, "all places were given first");
+        } else {
+            answer.problem(503, "provider_rate_limited");
+            refused += 1;
+        }
+    }
+    assert_eq!((refused, world.calls("creator_info")), (40, 20));
+    world.advance(Duration::from_secs(60));
+    assert_eq!(world.api.get(&path).await.status, 200);
+}

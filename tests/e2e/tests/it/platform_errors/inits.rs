@@ -18,7 +18,7 @@ async fn at_init(op: &str, table: &[(&str, End)], wanted: impl Fn(&str, &str) ->
         let irreversible = wanted["media"][0]["url"].is_string();
         let end = match end {
             // A server error tells nothing about the effect, and this call has no name to ask for.
-            GoesOn("retryable") if irreversible => Unsure,
+            GoesOn("retryable", _) if irreversible => Unsure,
             end => *end,
         };
         let before = cases.world.calls(op);
@@ -27,7 +27,7 @@ async fn at_init(op: &str, table: &[(&str, End)], wanted: impl Fn(&str, &str) ->
         let inits = cases.world.sim.oracle().effects(&name).inits;
         assert_eq!(
             inits,
-            usize::from(matches!(end, GoesOn(_) | Reconnect)),
+            usize::from(matches!(end, GoesOn(..) | Reconnect)),
             "{code}: what the platform took"
         );
         if matches!(end, Failed(..) | Unsure) {

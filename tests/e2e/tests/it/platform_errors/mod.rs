@@ -20,8 +20,8 @@ use crate::harness::{World, error};
 enum End {
     /// It failed for good: kind, who acts, part of the advice.
     Failed(&'static str, &'static str, &'static str),
-    /// It waits and goes on by itself: kind.
-    GoesOn(&'static str),
+    /// It waits and goes on by itself: kind, who may help.
+    GoesOn(&'static str, &'static str),
     /// It waits for its account to be connected again, and goes on then.
     Reconnect,
     /// Nobody can tell whether it is there, so it is not sent again.
@@ -33,8 +33,8 @@ use End::{Failed, GoesOn, Reconnect, Unsure};
 const COMMON: [(&str, End); 4] = [
     ("access_token_invalid", Reconnect),
     ("scope_not_authorized", Reconnect),
-    ("rate_limit_exceeded", GoesOn("rate_limited")),
-    ("internal_error", GoesOn("retryable")),
+    ("rate_limit_exceeded", GoesOn("rate_limited", "nobody")),
+    ("internal_error", GoesOn("retryable", "nobody")),
 ];
 const PARAMS: (&str, End) = (
     "invalid_params",
@@ -54,7 +54,7 @@ const CAP: (&str, End) = (
 );
 const DRAFTS: (&str, End) = (
     "spam_risk_too_many_pending_share",
-    Failed("permanent", "account_owner", "Too many drafts"),
+    GoesOn("rate_limited", "account_owner"),
 );
 const UNAUDITED: (&str, End) = (
     "unaudited_client_can_only_post_to_private_accounts",
@@ -115,10 +115,10 @@ impl Cases {
                 assert_eq!(post["failure"]["retry"], false);
                 world.sim.faults().clear("case");
             }
-            GoesOn(kind) => {
+            GoesOn(kind, who) => {
                 let waiting = world.follow(post, |post| post["failure"]["code"] == code).await;
                 assert_eq!(waiting["status"], "publishing", "{code}: {waiting}");
-                says(&waiting["failure"], code, kind, "nobody");
+                says(&waiting["failure"], code, kind, who);
                 assert_eq!(waiting["failure"]["retry"], true);
                 self.goes_on(post).await;
             }

@@ -1,6 +1,6 @@
 //! Hosts on one database that are killed and started again.
 
-use patchbay_rig::{Api, Host, Program, World, holds};
+use patchbay_rig::{Api, Host, Program, World};
 
 /// Replicas by number. Each keeps its port, and so its URL, whatever happens to it.
 pub struct Fleet {
@@ -38,6 +38,18 @@ impl Fleet {
         }
     }
 
+    /// Starts one more.
+    pub async fn add(&mut self, program: Program) {
+        self.hosts.push(Some(program.serve().await));
+        self.urls.push(format!("http://127.0.0.1:{}", program.port));
+        self.programs.push(program);
+    }
+
+    /// A client of a host, with the fleet's key.
+    pub fn api_of(&self, number: usize) -> Api {
+        self.api.at(&self.urls[number])
+    }
+
     pub fn size(&self) -> usize {
         self.hosts.len()
     }
@@ -59,15 +71,24 @@ impl Fleet {
         self.hosts[number] = Some(self.programs[number].serve().await);
     }
 
-    /// Whether every host's process is still the one that was started last: nobody crashed by itself.
+    /// Hosts that have ended by themselves.
     pub fn crashed(&mut self) -> usize {
         self.hosts.iter_mut().flatten().filter_map(Host::has_ended).count()
     }
 
-    /// Waits until a host has ended by itself.
-    pub async fn ends_by_itself(&mut self, number: usize) {
-        let host = self.hosts[number].as_mut().expect("this host runs");
-        holds("the host ends", || host.has_ended().is_some()).await;
-        self.hosts[number] = None;
+    /// Starts hosts that ended by themselves again, as a supervisor would. How many.
+    pub async fn revive(&mut self) -> usize {
+        let mut revived = 0;
+        for number in 0..self.size() {
+            if self.hosts[number]
+                .as_mut()
+                .is_some_and(|host| host.has_ended().is_some())
+            {
+                self.hosts[number] = None;
+                self.start_again(number).await;
+                revived += 1;
+            }
+        }
+        revived
     }
 }

@@ -25,8 +25,10 @@ pub struct Verdict {
     pub most_claims_of_dead: u64,
     /// Healthy ones, answered 200, without their one event.
     pub without_effect: usize,
-    /// Keys with more than one event, and events of nothing that was sent.
+    /// Events of healthy ones beyond their first.
     pub doubled: usize,
+    /// All events that came in.
+    pub effects: usize,
     /// Codes of those that were given up.
     pub codes: BTreeMap<String, usize>,
 }
@@ -53,7 +55,9 @@ pub async fn check(database: &Database, history: &History) -> Verdict {
     {
         // Name, account, post, mark.
         let key: Value = serde_json::from_str(&key).unwrap();
-        *events.entry(key[2].as_str().unwrap().to_owned()).or_default() += 1;
+        *events
+            .entry(key[2].as_str().unwrap_or_default().to_owned())
+            .or_default() += 1;
     }
     for webhook in history.accepted() {
         let Some(row) = stored.get(&webhook.digest) else {
@@ -61,7 +65,7 @@ pub async fn check(database: &Database, history: &History) -> Verdict {
             continue;
         };
         match (&*row.status, webhook.kind) {
-            ("done", Kind::Healthy) | ("dead", Kind::Poison) => {}
+            ("done", Kind::Healthy) | ("dead", Kind::Poison) | ("done" | "dead", Kind::Odd) => {}
             ("done", Kind::Poison) => verdict.not_dead += 1,
             ("dead", Kind::Healthy) => verdict.not_done += 1,
             _ => verdict.stuck += 1,
@@ -74,11 +78,14 @@ pub async fn check(database: &Database, history: &History) -> Verdict {
             verdict.without_effect += 1;
         }
     }
-    let sent: HashSet<_> = history.webhooks.iter().map(|webhook| &webhook.publish_id).collect();
+    let healthy = history.webhooks.iter().filter(|webhook| webhook.kind == Kind::Healthy);
+    let healthy: HashSet<_> = healthy.map(|webhook| &webhook.publish_id).collect();
     verdict.doubled = events
         .iter()
-        .map(|(publish_id, count)| if sent.contains(publish_id) { count - 1 } else { *count })
+        .filter(|(publish_id, _)| healthy.contains(publish_id))
+        .map(|(_, count)| count - 1)
         .sum();
+    verdict.effects = events.values().sum();
     verdict
 }
 

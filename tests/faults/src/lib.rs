@@ -8,9 +8,10 @@
 //!
 //! Processes, taps, databases and API clients are those of [`patchbay_rig`]. Here are a PostgreSQL [`Server`] that can be
 //! killed, a [`Fleet`] of hosts, a [`Proxy`] that makes any line a bad one, a [`WallClock`] that jumps, a [`Load`] of signed
-//! webhooks that keeps its history, and [`history`], which judges it.
+//! webhooks that keeps its history, [`history`], which judges it, and [`claims`], which knows when jobs were begun.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+pub mod claims;
 pub mod clock;
 pub mod figures;
 pub mod fleet;

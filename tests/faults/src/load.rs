@@ -156,6 +156,11 @@ pub struct Sending {
 }
 
 impl Sending {
+    /// Whether everything of a load with a total has been answered 200.
+    pub fn is_over(&self) -> bool {
+        self.task.is_finished()
+    }
+
     /// Since the start, as requests tell their times.
     pub fn time(&self) -> Duration {
         self.started.elapsed()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hmac::{Hmac, KeyInit, Mac};
 use patchbay_rig::World;
 use patchbay_simulator_tiktok::simkit::Clock;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// Where hosts take them.
@@ -26,6 +26,8 @@ pub enum Kind {
     Healthy,
     /// It is put aside.
     Poison,
+    /// It ends, be it read or put aside.
+    Odd,
 }
 
 /// A webhook, and what is known about it before it is sent.
@@ -53,28 +55,29 @@ impl Webhooks {
     pub fn healthy(&self, number: usize) -> Webhook {
         let publish_id = format!("v_pub_file~v2-1.{number:019}");
         let body = self.body(&publish_id);
-        self.webhook(Kind::Healthy, body, publish_id)
+        self.webhook(Kind::Healthy, body, &publish_id)
     }
 
     /// News of this post, as TikTok writes them.
-    pub fn body(&self, publish_id: &str) -> Vec<u8> {
+    pub fn body(&self, publish_id: &str) -> String {
         let content = json!({ "publish_id": publish_id, "publish_type": "DIRECT_PUBLISH" });
-        let body = json!({
+        self.fields(&content.to_string()).to_string()
+    }
+
+    /// The fields of a body, with this content.
+    pub fn fields(&self, content: &str) -> Value {
+        json!({
             "client_key": self.client_key,
             "event": "post.publish.complete",
             "create_time": 1_790_000_000,
             "user_openid": self.open_id,
-            "content": content.to_string(),
-        });
-        body.to_string().into_bytes()
+            "content": content,
+        })
     }
 
-    /// A body that is signed and cannot be read.
-    pub fn poison(&self, body: impl Into<Vec<u8>>) -> Webhook {
-        self.webhook(Kind::Poison, body.into(), String::new())
-    }
-
-    fn webhook(&self, kind: Kind, body: Vec<u8>, publish_id: String) -> Webhook {
+    /// Any body.
+    pub fn webhook(&self, kind: Kind, body: impl Into<Vec<u8>>, publish_id: &str) -> Webhook {
+        let body = body.into();
         let digest = Sha256::new()
             .chain_update(&self.client_key)
             .chain_update([0])
@@ -82,7 +85,7 @@ impl Webhooks {
         Webhook {
             kind,
             body: body.into(),
-            publish_id,
+            publish_id: publish_id.to_owned(),
             digest: hex::encode(digest.finalize()),
         }
     }

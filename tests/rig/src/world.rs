@@ -158,13 +158,15 @@ impl World {
         .with("PATCHBAY__SERVER__LISTEN", format!("127.0.0.1:{port}"))
     }
 
-    /// Makes an API key. On SQLite no host may be running.
+    /// Makes an API key.
     pub async fn key(&self) -> String {
-        let made = self
-            .program
-            .run(&["keys", "create", "--name", "test"])
-            .await
-            .succeeded();
+        self.key_of("default").await
+    }
+
+    /// Makes an API key of a tenant, who is made too if there is none of the name.
+    pub async fn key_of(&self, tenant: &str) -> String {
+        let make = ["keys", "create", "--name", "test", "--tenant", tenant];
+        let made = self.program.run(&make).await.succeeded();
         made.stdout().trim().to_owned()
     }
 

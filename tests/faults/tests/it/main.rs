@@ -13,4 +13,8 @@ mod r07;
 mod r08;
 mod r09;
 mod r11;
+mod r13;
+mod r14;
+mod r15;
+mod r18;
 mod tokens;

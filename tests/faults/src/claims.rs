@@ -1,0 +1,91 @@
+//! When jobs were claimed, by the database's own clock: a trigger of the test's writes each claim down.
+
+use std::time::Duration;
+
+use patchbay_rig::Database;
+
+/// A claim of a job.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    pub job: String,
+    pub tenant: String,
+    /// Since 1970.
+    pub at: Duration,
+}
+
+/// Writes down every claim of a kind from now on. The hosts need not run yet, but the schema must be there.
+pub async fn watch(database: &Database, kind: &str) {
+    match database {
+        Database::Sqlite(_) => {
+            database
+                .execute("CREATE TABLE test_claims (n INTEGER PRIMARY KEY, at INTEGER, tenant BLOB, job BLOB)")
+                .await;
+            database
+                .execute(&format!(
+                    "CREATE TRIGGER test_claims AFTER UPDATE ON jobs
+                     WHEN NEW.fence > OLD.fence AND NEW.status = 'running' AND NEW.kind = '{kind}'
+                     BEGIN
+                         INSERT INTO test_claims (at, tenant, job)
+                         VALUES (CAST(unixepoch('subsec') * 1000000 AS INTEGER), NEW.tenant_id, NEW.id);
+                     END"
+                ))
+                .await;
+        }
+        Database::Postgres(_) => {
+            database
+                .execute("CREATE TABLE test_claims (n BIGSERIAL PRIMARY KEY, at TIMESTAMPTZ, tenant UUID, job UUID)")
+                .await;
+            database
+                .execute(
+                    "CREATE FUNCTION test_claims() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+                     BEGIN
+                         INSERT INTO test_claims (at, tenant, job) VALUES (clock_timestamp(), NEW.tenant_id, NEW.id);
+                         RETURN NULL;
+                     END $$",
+                )
+                .await;
+            database
+                .execute(&format!(
+                    "CREATE TRIGGER test_claims AFTER UPDATE ON jobs FOR EACH ROW
+                     WHEN (NEW.fence > OLD.fence AND NEW.status = 'running' AND NEW.kind = '{kind}')
+                     EXECUTE FUNCTION test_claims()"
+                ))
+                .await;
+        }
+    }
+}
+
+/// All claims so far, in their order.
+pub async fn all(database: &Database) -> Vec<Claim> {
+    let select = match database {
+        Database::Sqlite(_) => {
+            "SELECT at || ' ' || lower(hex(tenant)) || ' ' || lower(hex(job)) FROM test_claims ORDER BY n"
+        }
+        Database::Postgres(_) => {
+            "SELECT CAST(EXTRACT(EPOCH FROM at) * 1000000 AS BIGINT) || ' ' || replace(CAST(tenant AS TEXT), '-', '')
+                 || ' ' || replace(CAST(job AS TEXT), '-', '')
+             FROM test_claims
+             ORDER BY n"
+        }
+    };
+    let rows = database.texts(select).await;
+    rows.iter()
+        .map(|row| {
+            let words: Vec<_> = row.split(' ').collect();
+            Claim {
+                at: Duration::from_micros(words[0].parse().unwrap()),
+                tenant: words[1].to_owned(),
+                job: words[2].to_owned(),
+            }
+        })
+        .collect()
+}
+
+/// The database's clock.
+pub async fn now(database: &Database) -> Duration {
+    let select = match database {
+        Database::Sqlite(_) => "SELECT CAST(CAST(unixepoch('subsec') * 1000000 AS INTEGER) AS TEXT)",
+        Database::Postgres(_) => "SELECT CAST(CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS TEXT)",
+    };
+    Duration::from_micros(database.texts(select).await[0].parse().unwrap())
+}

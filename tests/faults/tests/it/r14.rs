@@ -1,0 +1,160 @@
+//! Tenants are fair to each other (R14): the backlog of one is not what another waits for.
+
+use std::{collections::HashMap, time::Duration};
+
+use patchbay_faults::{Figures, Fleet, Scale, Server, claims, world_on};
+use patchbay_rig::{Api, Database, seed, until, world::file_post, world::video_bytes};
+use serde_json::json;
+
+use crate::posts::new_account;
+
+const HOSTS: usize = 2;
+/// Jobs at once in one host.
+const CONCURRENCY: usize = 8;
+/// Accounts of the tenant with the backlog.
+const BUSY_ACCOUNTS: usize = 8;
+/// Accounts of the other one. Each may post six times a minute.
+const OTHER_ACCOUNTS: usize = 12;
+
+#[tokio::test]
+async fn r14_a_tenant_with_a_backlog_does_not_hold_up_another() {
+    let Some(server) = Server::start().await else { return };
+    let seed = seed();
+    let scale = Scale::of_run();
+    let mut world = world_on(&server).await;
+    world.program = world
+        .program
+        .with("PATCHBAY__WORKERS__CONCURRENCY", CONCURRENCY.to_string());
+    let fleet = Fleet::start(&world, HOSTS).await;
+    let busy = fleet.api.with_key(Some(&world.key_of("busy").await));
+    let other = fleet.api.with_key(Some(&world.key_of("other").await));
+    let media = busy.upload(video_bytes(2_500_000, seed)).await;
+    for number in 0..BUSY_ACCOUNTS {
+        let account = new_account(&world, &busy, number).await;
+        publish_next_year(&busy, &account, &media, number).await;
+    }
+    let media = other.upload(video_bytes(2_500_000, seed)).await;
+    let mut accounts = Vec::new();
+    for number in 0..OTHER_ACCOUNTS {
+        accounts.push(new_account(&world, &other, BUSY_ACCOUNTS + number).await);
+    }
+
+    let backlog = scale.pick(10_000, 100_000);
+    let due = multiply(&world.database, backlog / BUSY_ACCOUNTS).await;
+    claims::watch(&world.database, "publish").await;
+    let rounds = scale.pick(20, 60);
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    let mut posts = Vec::new();
+    for round in 0..rounds {
+        second.tick().await;
+        let api = other.at(&fleet.urls[round % HOSTS]);
+        let wanted = file_post(&accounts[round % OTHER_ACCOUNTS], &format!("other {round}"), &media);
+        posts.push(api.publish(&wanted).await);
+    }
+    let asked = asked(&world.database, &posts).await;
+    let starts = until("every post of the other tenant was begun", async || {
+        let starts = starts(&world.database).await;
+        asked.keys().all(|job| starts.first.contains_key(job)).then_some(starts)
+    })
+    .await;
+    let left = world
+        .database
+        .count("jobs WHERE kind = 'publish' AND status = 'ready' AND correlation_id = 'backlog' AND due_at <= now()")
+        .await;
+
+    let mut delays = Vec::new();
+    let mut most_between = 0;
+    for (job, (tenant, at)) in &asked {
+        let began = starts.first[job];
+        delays.push(began.saturating_sub(*at));
+        let between = starts
+            .all
+            .iter()
+            .filter(|claim| claim.tenant != *tenant && claim.at > *at && claim.at < began)
+            .count();
+        most_between = most_between.max(between);
+    }
+    delays.sort();
+    let mut figures = Figures::new("R14 postgres", seed);
+    figures.is("backlog of one tenant", backlog as u64, due);
+    figures.at_least("of it still due at the end", 1, left);
+    figures.is("posts of the other tenant that were begun", rounds, delays.len());
+    let p99 = delays[(delays.len() * 99).div_ceil(100) - 1];
+    figures.time("p99 until one was begun", Duration::from_secs(2), p99);
+    // At worst every worker begins one of the other tenant in the moment before it sees this one, and once more.
+    figures.at_most(
+        "begun for the busy one while one waited",
+        2 * HOSTS * CONCURRENCY,
+        most_between,
+    );
+    figures.finish();
+}
+
+async fn publish_next_year(api: &Api, account: &str, media: &str, number: usize) {
+    let mut wanted = file_post(account, &format!("busy {number}"), media);
+    wanted["scheduled_at"] = json!("2099-01-01T00:00:00Z");
+    api.publish(&wanted).await;
+}
+
+/// Copies each waiting post and its job so often, all due now. How many jobs there are more.
+async fn multiply(database: &Database, times: usize) -> u64 {
+    // Every column is copied that is not named, so that a new one needs no change here.
+    database
+        .execute(&format!(
+            "WITH made AS (
+                 INSERT INTO posts
+                 SELECT (jsonb_populate_record(post, jsonb_build_object(
+                     'id', gen_random_uuid(), 'scheduled_at', NULL, 'idempotency_key', post.idempotency_key || n))).*
+                 FROM posts AS post, generate_series(1, {times}) AS n
+                 WHERE post.scheduled_at IS NOT NULL
+                 RETURNING id, account_id)
+             INSERT INTO jobs
+             SELECT (jsonb_populate_record(job, jsonb_build_object(
+                 'id', gen_random_uuid(), 'target', made.id, 'run_at', now(), 'due_at', now(), 'created_at', now(),
+                 'correlation_id', 'backlog'))).*
+             FROM made
+             JOIN posts AS post ON post.account_id = made.account_id AND post.scheduled_at IS NOT NULL
+             JOIN jobs AS job ON job.target = post.id AND job.kind = 'publish'"
+        ))
+        .await
+}
+
+/// First jobs of these posts: tenant, and when they were stored.
+async fn asked(database: &Database, posts: &[String]) -> HashMap<String, (String, Duration)> {
+    let targets: Vec<_> = posts
+        .iter()
+        .map(|post| format!("'{}'", &post["post_".len()..]))
+        .collect();
+    let rows = database
+        .texts(&format!(
+            "SELECT DISTINCT ON (target) replace(CAST(id AS TEXT), '-', '') || ' '
+                 || replace(CAST(tenant_id AS TEXT), '-', '') || ' '
+                 || CAST(EXTRACT(EPOCH FROM created_at) * 1000000 AS BIGINT)
+             FROM jobs
+             WHERE kind = 'publish' AND replace(CAST(target AS TEXT), '-', '') IN ({})
+             ORDER BY target, created_at",
+            targets.join(", ")
+        ))
+        .await;
+    rows.iter()
+        .map(|row| {
+            let words: Vec<_> = row.split(' ').collect();
+            let at = Duration::from_micros(words[2].parse().unwrap());
+            (words[0].to_owned(), (words[1].to_owned(), at))
+        })
+        .collect()
+}
+
+struct Starts {
+    all: Vec<claims::Claim>,
+    first: HashMap<String, Duration>,
+}
+
+async fn starts(database: &Database) -> Starts {
+    let all = claims::all(database).await;
+    let mut first = HashMap::new();
+    for claim in &all {
+        first.entry(claim.job.clone()).or_insert(claim.at);
+    }
+    Starts { all, first }
+}

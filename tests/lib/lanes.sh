@@ -11,7 +11,7 @@ about() {
         faults) echo 'hosts and their database killed, stopped and cut off, and a count of what that did' ;;
         drift) echo 'generated files are up to date (UPDATE=1 writes them)' ;;
         demo) echo 'cargo run --release -- demo: both posts end as published' ;;
-        examples) echo 'examples/quickstart against a running demo' ;;
+        examples) echo 'each of examples/, against a running demo or a host of its own' ;;
         deny) echo "licences, banned crates and sources, by cargo-deny (skipped where it is missing, unless named)" ;;
     esac
 }
@@ -97,22 +97,14 @@ lane_demo() {
 lane_examples() {
     need curl curl ca-certificates
     cargo build --locked --release
-    # Not local: the trap runs when the function is over.
-    DEMO_LOG=$(mktemp)
-    "$(target_dir)/release/patchbay" demo --port 0 >"$DEMO_LOG" 2>&1 &
-    DEMO=$!
-    trap 'kill "$DEMO" 2>/dev/null; wait "$DEMO" || true; rm -f "$DEMO_LOG"' EXIT
-    local until=$((SECONDS + 180)) url
-    # Its own story first: afterwards an account is connected.
-    until grep -q '^Now it is yours' "$DEMO_LOG"; do
-        if ! kill -0 "$DEMO" 2>/dev/null || [[ $SECONDS -gt $until ]]; then
-            cat "$DEMO_LOG" >&2
-            return 1
-        fi
-        sleep 0.2
-    done
-    url=$(sed -n 's|^Patchbay is serving at  \(http://.*\)/$|\1|p' "$DEMO_LOG")
-    PATCHBAY_URL=$url examples/quickstart/run.sh
+    (example_quickstart)
+    (example_cron)
+    (example_systemd)
+    if [[ $NAMED = yes ]]; then
+        (example_lambda)
+    else
+        echo "'tests/run examples' packs the function for AWS Lambda too, which is a second release build."
+    fi
 }
 
 lane_deny() {

@@ -78,7 +78,7 @@ pub struct ProviderError {
     /// The platform's own code (`spam_risk_too_many_posts`), or one of ours for transport faults. Never free text.
     pub code: Cow<'static, str>,
     /// For operators. May hold platform text; never shown to end users.
-    pub message: String,
+    pub message: Box<str>,
     /// For end users: a fixed sentence from the provider's table that says what to do.
     pub advice: Option<Cow<'static, str>>,
     /// Who must act, where the table knows better than [`ErrorKind::who_acts`].
@@ -99,7 +99,7 @@ impl ProviderError {
         Self {
             kind,
             code: code.into(),
-            message: message.into(),
+            message: message.into().into_boxed_str(),
             advice: None,
             who: None,
             retry_after: None,

@@ -83,7 +83,7 @@ pub(crate) fn refused(op: &str, response: &HttpResponse, complaint: &Complaint) 
             };
             ProviderError {
                 code: word(&complaint.code),
-                message: describe(op, response, complaint),
+                message: describe(op, response, complaint).into(),
                 ..by_status
             }
         }
@@ -100,7 +100,7 @@ pub(crate) fn oauth_refused(op: &str, response: &HttpResponse, complaint: &Compl
             let mut error = by_status(op, response);
             if !complaint.code.is_empty() {
                 error.code = word(&complaint.code);
-                error.message = message;
+                error.message = message.into();
             }
             error
         }
@@ -124,7 +124,7 @@ pub(crate) fn by_status(op: &str, response: &HttpResponse) -> ProviderError {
     } else {
         let error = response.classify();
         ProviderError {
-            message: format!("{op}: {}", error.message),
+            message: format!("{op}: {}", error.message).into(),
             ..error
         }
     };

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::debian;
 
 /// What differs from the defaults. Room for the clients, and memory that a small server would be given.
-const SETTINGS: &[&str] = &["max_connections=300", "shared_buffers=256MB", "max_wal_size=4GB"];
+const SETTINGS: &[&str] = &["max_connections=300", "shared_buffers=256MB", "max_wal_size=2GB"];
 
 /// Longest wait for a checkpoint or a statement of the set-up.
 const PATIENCE: Duration = Duration::from_secs(600);

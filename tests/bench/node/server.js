@@ -10,7 +10,7 @@ const { Pool } = require('pg')
 
 const { PORT, DATABASE_URL, CLIENT_KEY, CLIENT_SECRET, WEBHOOK_PATH } = process.env
 const PROCESSES = 2
-// Together as many as pgbench has clients; half of it, or twice, made no difference.
+// Together as many as pgbench has clients.
 const CONNECTIONS = 32
 const TENANT = '00000000-0000-7000-8000-000000000001'
 const WINDOW_SECONDS = 300

@@ -22,7 +22,7 @@ use crate::{
 
 /// How often it looks for jobs.
 const POLL: Duration = Duration::from_millis(5);
-/// Jobs at once. Its guide has 16 for throughput; its default, the number of processors, is slower.
+/// Jobs at once, as in its guide's example for throughput. Its default is the number of processors.
 const CONCURRENCY: usize = 16;
 /// Jobs that are fetched together, where they are.
 const LOCAL_QUEUE: usize = 500;

@@ -198,7 +198,7 @@ fn jobs_of_sqlite(count: u64, status: &str) -> String {
         return format!(
             "{numbers}
              INSERT INTO jobs ({columns})
-             SELECT randomblob(16), unhex('0000000000007000800000000000000' || n % 8), kind, randomblob(16), 'ready',
+             SELECT randomblob(16), unhex('0000000000007000800000000000000' || (n % 8)), kind, randomblob(16), 'ready',
                  CASE kind WHEN 'publish' THEN 'account-' || n % 100 END, {now} - 60000000, {now} - 60000000, 0, 0,
                  'req_bench', {now}, NULL
              FROM numbers, (SELECT 'publish' AS kind UNION ALL SELECT 'ingest');

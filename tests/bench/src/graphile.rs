@@ -158,7 +158,7 @@ impl Graphile {
         let mut connection = self.pool.acquire().await?;
         execute(
             &mut connection,
-            "TRUNCATE events, graphile_worker._private_jobs".to_owned(),
+            "TRUNCATE events, graphile_worker._private_jobs CASCADE".to_owned(),
         )
         .await?;
         self.done.0.store(0, Ordering::Relaxed);

@@ -19,7 +19,7 @@ use crate::debian;
 pub enum Client {
     /// reqwest, in this process.
     Reqwest,
-    /// `curl -T`, one process for all chunks.
+    /// `curl`, one process for all chunks.
     Curl,
 }
 
@@ -147,9 +147,10 @@ impl Parts {
         for (first, end) in chunks.each() {
             let mut section = String::new();
             writeln!(section, "url = \"{url}\"")?;
+            // Not `upload-file`: it adds the file's name to a path that ends with a slash.
             writeln!(
                 section,
-                "upload-file = \"{}\"",
+                "request = PUT\ndata-binary = \"@{}\"",
                 self.0.path().join(first.to_string()).display()
             )?;
             writeln!(section, "header = \"content-type: video/mp4\"")?;

@@ -95,11 +95,17 @@ async fn decide(app: &Arc<App>, job: &Job, post: &PostRecord, wish: &mut Wish) -
         // Nothing has begun at the platform. So nobody is asked, also while it waits for a place or a token.
         return Ok(Verdict::Cancelled);
     }
+    // The journal is read by step. While this one has a mark or a receipt, nothing may end it but what became of that.
+    let has_sent = commits.iter().any(|commit| commit.step == post.step);
     let registered = match app.registered(&post.provider) {
         Ok(registered) => registered,
         Err(problem) => {
             let error = ProviderError::new(ErrorKind::Retryable, "provider_not_loaded", problem.to_string());
-            return Ok(Verdict::Failed(error, none));
+            return Ok(if has_sent {
+                Verdict::LookAgain(error)
+            } else {
+                Verdict::Failed(error, none)
+            });
         }
     };
     let Ok(publisher) = publisher(&registered) else {
@@ -108,9 +114,10 @@ async fn decide(app: &Arc<App>, job: &Job, post: &PostRecord, wish: &mut Wish) -
     };
     let ready = match tokens::ready(app, post.tenant, post.account, PUBLISH_MARGIN).await {
         Ok(ready) => ready,
+        Err(error) if has_sent => return still_open(error),
         Err(error) => return without_token(error, post, now),
     };
-    if let Some(wait) = reserve_quota(app, &registered, post).await? {
+    if !has_sent && let Some(wait) = reserve_quota(app, &registered, post).await? {
         return Ok(Verdict::Wait(wait, quota_failure(post.content.mode)));
     }
     failpoint::hit("pub.reserved");
@@ -399,6 +406,19 @@ fn earlier_unknown() -> ProviderError {
         "answer_lost",
         "an irreversible call has no known outcome",
     )
+}
+
+/// No token to look with, while a step has sent something: it is looked at later, or not at all.
+fn still_open(error: TokenError) -> Result<Verdict, StoreError> {
+    match error {
+        TokenError::NotActive(AccountStatus::Revoked) | TokenError::Gone => Ok(Verdict::Unconfirmed(earlier_unknown())),
+        TokenError::Vault(VaultError::Store(error)) => Err(error),
+        error => Ok(Verdict::LookAgain(ProviderError::new(
+            ErrorKind::Retryable,
+            "no_token",
+            error.to_string(),
+        ))),
+    }
 }
 
 fn without_token(error: TokenError, post: &PostRecord, now: DateTime<Utc>) -> Result<Verdict, StoreError> {

@@ -14,7 +14,7 @@ use crate::{
     App, connect, ingest,
     model::{AccountStatus, Job, JobKind},
     publish,
-    store::{Claim, JobEnd, StoreError},
+    store::{Claim, JobEnd, MAX_LOST, StoreError},
     tokens,
 };
 
@@ -24,8 +24,6 @@ pub const LEASE: Duration = Duration::from_secs(30);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Webhooks that are read and settled together.
 const TOGETHER: u32 = 256;
-/// Claims in a row that were never heard of again, before a job is put aside: it may be what ends its workers.
-pub(crate) const MAX_LOST: i32 = 3;
 /// Tries to tell a platform that a grant is over, before the tokens are erased all the same.
 const MAX_REVOKES: i32 = 5;
 

@@ -154,6 +154,36 @@ impl Database {
         .await
     }
 
+    /// The same for jobs whose workers have shown no sign of life for 6 s, which is more than a heartbeat.
+    pub async fn end_silent_leases(&self, kind: &str) -> u64 {
+        let (past, since) = match self {
+            Self::Sqlite(_) => (
+                "(CAST(strftime('%s', 'now') AS INTEGER) - 1) * 1000000",
+                "(CAST(strftime('%s', 'now') AS INTEGER) + 24) * 1000000",
+            ),
+            Self::Postgres(_) => (
+                "clock_timestamp() - interval '1 second'",
+                "clock_timestamp() + interval '24 seconds'",
+            ),
+        };
+        self.execute(&format!(
+            "UPDATE jobs SET due_at = {past} WHERE status = 'running' AND kind = '{kind}' AND due_at < {since}"
+        ))
+        .await
+    }
+
+    /// Makes every job of a kind that waits due now.
+    pub async fn hurry(&self, kind: &str) -> u64 {
+        let now = match self {
+            Self::Sqlite(_) => "CAST(strftime('%s', 'now') AS INTEGER) * 1000000",
+            Self::Postgres(_) => "clock_timestamp()",
+        };
+        self.execute(&format!(
+            "UPDATE jobs SET run_at = {now}, due_at = {now} WHERE status = 'ready' AND kind = '{kind}' AND due_at > {now}"
+        ))
+        .await
+    }
+
     /// What the file system holds of this database. PostgreSQL's files are not ours to read.
     pub fn files(&self) -> Vec<PathBuf> {
         match self {

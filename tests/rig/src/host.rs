@@ -3,10 +3,10 @@
 use std::{
     collections::BTreeMap,
     fs::{File, OpenOptions},
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
     path::{Path, PathBuf},
     process::{ExitStatus, Output, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -223,13 +223,18 @@ pub async fn signal(name: &str, pid: u32) {
     assert!(sent.success(), "SIG{name} did not reach process {pid}");
 }
 
-/// A port that nobody listens on. Below the ports that systems hand out by themselves, so that it is still free later.
+/// A port that nobody listens on. Below the ports that systems hand out by themselves, so that it is still free later,
+/// and for this process alone: its UDP twin is held until the end, which tells other tests that the port is taken while
+/// a host is down.
 pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % 1_000).expect("below 1000") * 10;
+    static HELD: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
     loop {
-        let port = 20_000 + (start + NEXT.fetch_add(7, Ordering::Relaxed)) % 12_000;
+        let port = rand::random_range(20_000..32_000);
+        let Ok(twin) = UdpSocket::bind(("127.0.0.1", port)) else {
+            continue;
+        };
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            HELD.lock().unwrap().push(twin);
             return port;
         }
     }

@@ -19,8 +19,8 @@ use crate::{
     App, failpoint,
     model::{InboxItem, Job, Settled, WebhookEnd, WebhookVerdict},
     registry::Registered,
-    store::{JobEnd, StoreError},
-    work::{MAX_LOST, backoff},
+    store::{JobEnd, MAX_LOST, StoreError},
+    work::backoff,
 };
 
 /// Attempts, with a growing pause between them, before a webhook is given up: about as long as platforms repeat theirs.

@@ -21,10 +21,9 @@ use crate::{
     outbound::{CommitScope, Observed, Outbound, SecretBag},
     registry::Registered,
     secret::Secret,
-    store::{JobEnd, SlotRequest, StoreError, TakenSlot, Waiter},
+    store::{JobEnd, MAX_LOST, SlotRequest, StoreError, TakenSlot, Waiter},
     tokens::{self, PUBLISH_MARGIN, Ready, TokenError},
     vault::VaultError,
-    work::MAX_LOST,
 };
 
 /// How long a post waits for its account to be connected again.

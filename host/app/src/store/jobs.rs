@@ -71,6 +71,10 @@ pub struct DeadFilter {
     pub to: Option<DateTime<Utc>>,
 }
 
+/// Claims in a row that were never heard of again, before a job is put aside: it may be what ends its workers. Who is
+/// given such a job does not try it once more.
+pub const MAX_LOST: i32 = 3;
+
 /// The queue.
 #[async_trait]
 pub trait Jobs {
@@ -78,7 +82,7 @@ pub trait Jobs {
     /// key never run at the same time.
     ///
     /// A job whose lease has expired comes first, and alone: what ended its worker may be the job itself, and others
-    /// must not share its fate. It counts as lost. Then, of a kind that takes turns, the one job of the next tenant
+    /// must not share its fate. It counts as lost, and from [`MAX_LOST`] on the claim is no attempt. Then, of a kind that takes turns, the one job of the next tenant
     /// that has waited longest; of the others, those that have waited longest.
     async fn claim_jobs(&self, claim: Claim<'_>) -> StoreResult<Vec<Job>>;
 

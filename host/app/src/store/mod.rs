@@ -20,7 +20,7 @@ use chrono::{DateTime, Utc};
 pub use accounts::{AccountFilter, Accounts, Connected, RefreshLease};
 pub use events::{EventFilter, Events, StoredInbox};
 pub use flows::Flows;
-pub use jobs::{Claim, DeadFilter, JobEnd, JobStats, Jobs};
+pub use jobs::{Claim, DeadFilter, JobEnd, JobStats, Jobs, MAX_LOST};
 pub use keys::{KeyState, Keys};
 pub use media::MediaRows;
 pub use posts::{CancelOutcome, Enqueued, Mark, PostFilter, Posts, QuotaChange, StepRecord};

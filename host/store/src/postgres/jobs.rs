@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
     model::{Job, JobKind, Lease, NewJob},
-    store::{Claim, Cursor, DeadFilter, JobEnd, JobStats, Jobs, Page, PageRequest, StoreError, StoreResult},
+    store::{Claim, Cursor, DeadFilter, JobEnd, JobStats, Jobs, MAX_LOST, Page, PageRequest, StoreError, StoreResult},
 };
 use patchbay_core::{JobId, TenantId};
 use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
@@ -253,7 +253,8 @@ impl PostgresStore {
     async fn take_over(&self, kind: JobKind, lease: Duration) -> StoreResult<Option<Job>> {
         let row = sqlx::query(concat!(
             "UPDATE jobs
-             SET due_at = COALESCE($1, now()) + $3, attempts = attempts + 1, lost = lost + 1, fence = fence + 1,
+             SET due_at = COALESCE($1, now()) + $3, lost = lost + 1, fence = fence + 1,
+                 attempts = attempts + CASE WHEN lost + 1 < $4 THEN 1 ELSE 0 END,
                  wake_at = CASE WHEN wake_at > COALESCE($1, now()) THEN wake_at END
              WHERE id = (
                  SELECT id
@@ -268,6 +269,7 @@ impl PostgresStore {
         .bind(self.test_time())
         .bind(kind.as_str())
         .bind(span(lease))
+        .bind(MAX_LOST)
         .fetch_optional(&self.pool)
         .await
         .map_err(db)?;

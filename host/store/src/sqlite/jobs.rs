@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
     model::{Job, JobKind, Lease, NewJob},
-    store::{Claim, Cursor, DeadFilter, JobEnd, JobStats, Jobs, Page, PageRequest, StoreError, StoreResult},
+    store::{Claim, Cursor, DeadFilter, JobEnd, JobStats, Jobs, MAX_LOST, Page, PageRequest, StoreError, StoreResult},
 };
 use patchbay_core::{JobId, TenantId};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
@@ -268,7 +268,8 @@ impl SqliteStore {
         let now = self.time();
         let row = sqlx::query(concat!(
             "UPDATE jobs
-             SET due_at = $3, attempts = attempts + 1, lost = lost + 1, fence = fence + 1,
+             SET due_at = $3, lost = lost + 1, fence = fence + 1,
+                 attempts = attempts + CASE WHEN lost + 1 < $4 THEN 1 ELSE 0 END,
                  wake_at = CASE WHEN wake_at > $1 THEN wake_at END
              WHERE id = (
                  SELECT id
@@ -282,6 +283,7 @@ impl SqliteStore {
         .bind(micros(now))
         .bind(kind.as_str())
         .bind(micros(now + span(lease)))
+        .bind(MAX_LOST)
         .fetch_optional(&self.writer)
         .await
         .map_err(db)?;

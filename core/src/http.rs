@@ -102,6 +102,18 @@ pub struct HttpRequest {
     pub auth: Auth,
     /// The body.
     pub body: Body,
+    /// Places in a JSON body where the host writes the URLs of files of the post.
+    pub media_urls: Vec<MediaUrl>,
+}
+
+/// A place in a JSON body for the URL under which the platform can fetch a file of the post. Each attempt gets URLs of
+/// its own, which the host closes when nobody may use them any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaUrl {
+    /// Where: a JSON pointer (RFC 6901) to a value that is there.
+    pub pointer: String,
+    /// Which file; its origin is [`crate::MediaOrigin::Hosted`].
+    pub media: MediaId,
 }
 
 impl HttpRequest {
@@ -119,6 +131,7 @@ impl HttpRequest {
             headers: Vec::new(),
             auth: Auth::None,
             body: Body::Empty,
+            media_urls: Vec::new(),
         }
     }
 
@@ -133,6 +146,16 @@ impl HttpRequest {
     #[must_use]
     pub fn with_body(mut self, body: Body) -> Self {
         self.body = body;
+        self
+    }
+
+    /// Has the host write a URL for a file of the post over the value at this place of the JSON body.
+    #[must_use]
+    pub fn with_media_url(mut self, pointer: impl Into<String>, media: MediaId) -> Self {
+        self.media_urls.push(MediaUrl {
+            pointer: pointer.into(),
+            media,
+        });
         self
     }
 

@@ -31,7 +31,7 @@ mod webhook;
 
 pub use ctx::{AccountView, AppCredentials, Ctx};
 pub use error::{ErrorKind, FieldIssue, ProviderError, WhoActs};
-pub use http::{Auth, Body, HttpRequest, HttpResponse, HttpTransport, Target, TransportError, Value};
+pub use http::{Auth, Body, HttpRequest, HttpResponse, HttpTransport, MediaUrl, Target, TransportError, Value};
 pub use id::{
     AccountId, ApiKeyId, EventId, FlowId, IdError, InboxId, JobId, MediaId, PostId, ProviderId, SlotId, TenantId,
 };

@@ -192,8 +192,10 @@ pub struct TextRule {
 pub enum Transfer {
     /// We send the bytes.
     Upload,
-    /// The platform fetches a URL.
+    /// The platform fetches a URL of somebody else's.
     PullUrl,
+    /// The platform fetches a file of ours from a URL of this host.
+    PullHosted,
 }
 
 /// Limits of the media of one kind of post.
@@ -436,12 +438,14 @@ fn check_media(post: &Post, rule: Option<&MediaRule>, issues: &mut Vec<FieldIssu
         let pointer = format!("/media/{index}");
         let transfer = match media.origin {
             MediaOrigin::Stored => Transfer::Upload,
+            MediaOrigin::Hosted => Transfer::PullHosted,
             MediaOrigin::Url(_) => Transfer::PullUrl,
         };
         if !rule.transfers.contains(&transfer) {
             let message = match transfer {
-                Transfer::Upload => "Give this kind of media as a URL; the platform takes no uploaded file here.",
+                Transfer::Upload => "The platform takes no upload of this kind of media: let it fetch the file.",
                 Transfer::PullUrl => "Upload this kind of media first; the platform takes no URL here.",
+                Transfer::PullHosted => "The platform does not fetch this kind of media: let it be uploaded.",
             };
             issues.push(FieldIssue::new(pointer.clone(), "transfer", message));
         }

@@ -53,8 +53,11 @@ pub enum PostMode {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MediaOrigin {
-    /// In our media store.
+    /// In our media store; we send the bytes.
     Stored,
+    /// In our media store; the platform is to fetch it from a URL of this host. See
+    /// [`crate::HttpRequest::with_media_url`].
+    Hosted,
     /// At a public URL that the platform is to fetch.
     Url(Url),
 }
@@ -361,14 +364,16 @@ pub trait Publisher: Send + Sync {
     /// most one `Commit` per call.
     async fn advance(&self, ctx: &Ctx<'_>, post: &Post, at: Option<&Checkpoint>) -> Result<Progress, ProviderError>;
 
-    /// Finds out what became of a commit whose answer is unknown. Must only observe. Default: unknown.
+    /// Finds out what became of a commit whose answer is unknown. Must only observe. `known_as` is the platform's id of
+    /// the attempt, if a webhook has named one that can be no other's. Default: unknown.
     async fn reconcile(
         &self,
         ctx: &Ctx<'_>,
         post: &Post,
         at: Option<&Checkpoint>,
+        known_as: Option<&str>,
     ) -> Result<Reconciled, ProviderError> {
-        let _ = (ctx, post, at);
+        let _ = (ctx, post, at, known_as);
         Ok(Reconciled::Unknown)
     }
 

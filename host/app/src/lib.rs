@@ -38,6 +38,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use patchbay_core::{AccountId, ProviderId, PublishOptions};
 use tokio::sync::{Notify, futures::Notified};
+use url::Url;
 
 use crate::{
     env::Env,
@@ -67,6 +68,9 @@ pub struct App {
     pub journal: TokenJournal,
     /// Providers.
     pub registry: Registry,
+    /// Where platforms fetch stored files: the token of a pull URL goes below it. `None`: this host has no https address
+    /// that they could reach.
+    pub pull_base: Option<Url>,
     commits: Arc<GroupCommit>,
     front: limits::Front,
     turns: work::Turns,
@@ -93,6 +97,8 @@ pub struct Parts {
     pub journal: TokenJournal,
     /// Providers.
     pub registry: Registry,
+    /// Where platforms fetch stored files.
+    pub pull_base: Option<Url>,
 }
 
 /// Greatest number of preflight answers that are remembered.
@@ -126,6 +132,7 @@ impl App {
             media,
             journal,
             registry,
+            pull_base,
         } = parts;
         let process = format!("{}-{}", std::process::id(), env.ids.next().simple());
         let commits = GroupCommit::new(store.clone());
@@ -138,6 +145,7 @@ impl App {
             media,
             journal,
             registry,
+            pull_base,
             commits,
             front,
             turns: work::Turns::default(),

@@ -1,8 +1,10 @@
 //! The transport that a provider gets for one call. Everything that must hold for *every* request to a platform is
-//! here, in this order: op row, scope, rate slot, *about to*, host, secrets, send, receipt, secret fields of the answer.
+//! here, in this order: op row, scope, rate slot, URLs of media, *about to*, host, secrets, send, receipt, secret fields of
+//! the answer.
 //! Whatever stops a call before it is sent takes the mark back. A provider, native or guest, has no other way out.
 
 mod places;
+mod pull;
 
 use std::{
     collections::HashMap,
@@ -17,6 +19,7 @@ use patchbay_core::{
     TenantId, TransportError, Value,
 };
 use places::Held;
+pub(crate) use pull::token_hash as pull_token_hash;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 use url::Url;
@@ -255,10 +258,16 @@ impl<'a> Outbound<'a> {
         Ok(headers)
     }
 
-    async fn body(&self, body: &Body) -> Result<WireBody, TransportError> {
-        Ok(match body {
+    async fn body(&self, request: &HttpRequest, urls: &[Secret<String>]) -> Result<WireBody, TransportError> {
+        Ok(match &request.body {
             Body::Empty => WireBody::Empty,
-            Body::Json(json) => WireBody::Bytes(json.to_string().into()),
+            Body::Json(json) if request.media_urls.is_empty() => WireBody::Bytes(json.to_string().into()),
+            Body::Json(json) => WireBody::Bytes(pull::fill_in(json, &request.media_urls, urls)?.into()),
+            _ if !request.media_urls.is_empty() => {
+                return Err(TransportError::Blocked(
+                    "only a JSON body has places for URLs of media".to_owned(),
+                ));
+            }
             Body::Form(fields) => {
                 let mut form = url::form_urlencoded::Serializer::new(String::new());
                 for (name, value) in fields {
@@ -400,7 +409,13 @@ impl<'a> Outbound<'a> {
         )))
     }
 
-    async fn exchange(&self, op: &Op, request: &HttpRequest, places: &[Held]) -> Result<HttpResponse, TransportError> {
+    async fn exchange(
+        &self,
+        op: &Op,
+        request: &HttpRequest,
+        urls: &[Secret<String>],
+        places: &[Held],
+    ) -> Result<HttpResponse, TransportError> {
         let failpoint = failpoint::Call::of(
             self.commit.as_ref().map(|scope| scope.post.id),
             op.effect,
@@ -413,7 +428,7 @@ impl<'a> Outbound<'a> {
             method: op.method.to_owned(),
             url: self.url(op, request)?,
             headers: self.headers(request)?,
-            body: self.body(&request.body).await?,
+            body: self.body(request, urls).await?,
             timeout: op.timeout,
             max_answer_bytes: op.max_answer_bytes,
         };
@@ -500,6 +515,13 @@ impl HttpTransport for Outbound<'_> {
         let op = self.op(&request.op)?;
         self.check_scope(op)?;
         let places = self.take_places(op).await?;
+        let urls = match self.open_pull_urls(op, &request.media_urls).await {
+            Ok(urls) => urls,
+            Err(error) => {
+                self.give_back(&places).await;
+                return Err(error);
+            }
+        };
         if op.effect == Effect::Commit {
             // The last thing before it is sent: whatever fails until here leaves no open question.
             match self.mark(op).await {
@@ -515,7 +537,7 @@ impl HttpTransport for Outbound<'_> {
                 }
             }
         }
-        let answer = self.exchange(op, &request, &places).await;
+        let answer = self.exchange(op, &request, &urls, &places).await;
         match &answer {
             Err(TransportError::NotSent(_) | TransportError::Blocked(_)) => self.give_back(&places).await,
             Ok(answer) => {

@@ -73,6 +73,10 @@ problems! {
     NotFound = 404 "not_found" "There is no such thing here", retry false, Caller;
     /// No provider of this name.
     ProviderUnknown = 404 "provider_unknown" "There is no such provider", retry false, Caller;
+    /// A URL under which a platform could fetch a file, and can no more.
+    PullUrlClosed = 410 "pull_url_closed" "This URL is closed", retry false, Nobody;
+    /// Bytes that the file does not have.
+    RangeNotSatisfiable = 416 "range_not_satisfiable" "The file has no such bytes", retry false, Caller;
     /// The path exists, but not with this method.
     MethodNotAllowed = 405 "method_not_allowed" "This method is not allowed here", retry false, Caller;
     /// The account must be connected again.

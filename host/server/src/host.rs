@@ -183,6 +183,7 @@ pub async fn build(config: Config, start: Start) -> anyhow::Result<Built> {
         media,
         journal,
         registry,
+        pull_base: pull_base(&config),
     });
     match tokens::replay_journal(&app).await {
         Ok(0) => {}
@@ -266,6 +267,13 @@ pub async fn open_vault(config: &Config, store: Arc<dyn Store>, env: &Env) -> an
         Err(KeyProblem::Store(error)) => Err(error).context("reading the data keys"),
         Err(problem @ (KeyProblem::Wrong { .. } | KeyProblem::KeysLost)) => bail!(Unstartable(problem.to_string())),
     }
+}
+
+/// Where platforms fetch stored files, if this host can be reached over https.
+fn pull_base(config: &Config) -> Option<Url> {
+    let mut url = config.server.public_url.clone();
+    url.set_path("/api/media/pull/");
+    (url.scheme() == "https").then_some(url)
 }
 
 fn make_key(path: &std::path::Path, env: &Env) -> anyhow::Result<MasterKey> {

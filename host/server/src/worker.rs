@@ -122,6 +122,7 @@ pub async fn tidy(host: &Host) -> Result<(), StoreError> {
     }
     store.purge_flows(PURGE_BATCH).await?;
     store.purge_slots(PURGE_BATCH).await?;
+    store.purge_pull_urls(PURGE_BATCH).await?;
     let now = store.now().await?;
     let keep = &host.config.workers;
     for _ in 0..PURGE_ROUNDS {

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
     model::{
-        Account, ApiKey, Commit, DataKey, Event, Flow, InboxItem, Job, Lease, Media, PostRecord, SealedTokens, Session,
-        Tenant,
+        Account, ApiKey, Commit, DataKey, Event, Flow, InboxItem, Job, Lease, Media, Observation, PostRecord, PullFile,
+        PullUrl, SealedTokens, Session, Tenant,
     },
     store::{StoreError, StoreResult},
 };
@@ -312,6 +312,32 @@ pub(crate) fn commit(row: &impl Row) -> StoreResult<Commit> {
             .map_err(|_| cells.corrupt("answer_status", "is out of range"))?,
         receipt: cells.maybe_bytes("receipt")?,
     })
+}
+
+pub(crate) fn observation(row: &impl Row) -> StoreResult<Observation> {
+    let cells = Cells::of(row, "observations");
+    Ok(Observation {
+        id: cells.uuid("id")?,
+        step: cells.int("step")?,
+        source: cells.name("source")?,
+        outcome: cells.name("outcome")?,
+        code: cells.maybe_text("code")?,
+        observed_at: cells.time("observed_at")?,
+    })
+}
+
+/// The row of a pull URL, joined with its file if that may still be fetched.
+pub(crate) fn pull_url(row: &impl Row) -> StoreResult<PullUrl> {
+    let cells = Cells::of(row, "pull_urls");
+    let Some(info) = cells.maybe_json("info")? else {
+        return Ok(PullUrl::Closed);
+    };
+    Ok(PullUrl::Open(PullFile {
+        tenant: cells.tenant()?,
+        media: MediaId::from_uuid(cells.uuid("media_id")?),
+        info,
+        sha256: cells.digest("sha256")?,
+    }))
 }
 
 /// When a post's next step is due.

@@ -7,7 +7,7 @@ use patchbay_app::{
     model::{Account, JobKind, NewJob, PostRecord, PostStatus, TokenUpdate},
     store::{Cursor, Page, PageRequest, StepRecord, StoreError, StoreResult},
 };
-use patchbay_core::{JobId, Publication};
+use patchbay_core::{EventKind, IncomingEvent, JobId, PostId, Publication};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
@@ -75,6 +75,12 @@ pub(crate) fn add_ids(publication: &mut Publication, ids: &[String]) -> bool {
         }
     }
     publication.remote_ids.len() > before
+}
+
+/// Whether an event tells of an attempt that no post is known under.
+pub(crate) fn is_stray(event: &IncomingEvent, post: Option<PostId>) -> bool {
+    let is_news = matches!(event.kind, EventKind::PostProgress | EventKind::PostVisible { .. });
+    is_news && post.is_none() && event.remote_ref.is_some()
 }
 
 /// Tokens open only under the version that they were sealed for, so they are stored under no other.

@@ -206,7 +206,7 @@ fn video() -> KindRule {
             max_count: 1,
             mimes: vec!["video/mp4", "video/quicktime", "video/webm"],
             max_bytes: chunk::MAX_FILE,
-            transfers: vec![Transfer::Upload, Transfer::PullUrl],
+            transfers: vec![Transfer::Upload, Transfer::PullUrl, Transfer::PullHosted],
             // H.264, H.265, VP8, VP9 under their names in MP4, QuickTime and WebM.
             codecs: vec!["avc1", "avc3", "hvc1", "hev1", "vp08", "vp09", "V_VP8", "V_VP9"],
             side_pixels: Some((360, 4096)),
@@ -228,7 +228,7 @@ fn images() -> KindRule {
             max_count: 35,
             mimes: vec!["image/jpeg", "image/webp"],
             max_bytes: 20 * 1024 * 1024,
-            transfers: vec![Transfer::PullUrl],
+            transfers: vec![Transfer::PullUrl, Transfer::PullHosted],
             codecs: Vec::new(),
             // "At most 1080p", in either orientation.
             side_pixels: Some((1, 1920)),

@@ -23,7 +23,7 @@ use crate::{
     api::{self, status::Status},
     config::Config,
 };
-use state::State;
+use state::{State, Watch};
 
 /// Attempts of one post, where TikTok has said that the one before ended without a post.
 const MAX_ATTEMPTS: u32 = 3;
@@ -72,10 +72,14 @@ impl Publisher for ContentPosting {
         ctx: &Ctx<'_>,
         post: &Post,
         at: Option<&Checkpoint>,
+        known_as: Option<&str>,
     ) -> Result<Reconciled, ProviderError> {
         match State::of(post, at)? {
-            // A pull that TikTok may have begun has no name yet under which it could be asked for.
-            State::Ready { .. } if start::is_pull(post) => Ok(Reconciled::Unknown),
+            State::Ready { attempt } if start::is_pull(post) => match known_as {
+                Some(publish_id) => self.reconcile_pull(ctx, post, attempt, publish_id).await,
+                // A pull that TikTok may have begun has no name yet under which it could be asked for.
+                None => Ok(Reconciled::Unknown),
+            },
             State::Upload(upload) => match look(ctx, &upload.publish_id).await {
                 Ok(status) => self.reconcile_upload(ctx, post, upload, status),
                 Err(error) if matches!(error.kind, ErrorKind::Permanent | ErrorKind::InvalidRequest) => {
@@ -122,6 +126,33 @@ impl Publisher for ContentPosting {
         }
         found.retain(|metrics| ids.contains(&metrics.remote_id.as_str()));
         Ok(found)
+    }
+}
+
+impl ContentPosting {
+    /// What became of a pull whose publish id a webhook has told.
+    async fn reconcile_pull(
+        &self,
+        ctx: &Ctx<'_>,
+        post: &Post,
+        attempt: u32,
+        publish_id: &str,
+    ) -> Result<Reconciled, ProviderError> {
+        let status = match look(ctx, publish_id).await {
+            Ok(status) => status,
+            // TikTok knows no such attempt of this account.
+            Err(error) if matches!(error.kind, ErrorKind::Permanent | ErrorKind::InvalidRequest) => {
+                return Ok(Reconciled::Unknown);
+            }
+            Err(error) => return Err(error),
+        };
+        let watch = Watch {
+            attempt,
+            publish_id: publish_id.to_owned(),
+            since: ctx.now,
+        };
+        let progress = self.settle(ctx, post, watch, status)?;
+        Ok(Reconciled::Happened { progress })
     }
 }
 

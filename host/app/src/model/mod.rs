@@ -4,6 +4,7 @@ mod account;
 mod event;
 mod flow;
 mod job;
+mod journal;
 mod key;
 mod media;
 mod post;
@@ -12,6 +13,7 @@ pub use account::{Account, AccountStatus, NewAccount, SealedTokens, TokenUpdate}
 pub use event::{AppliedEvent, Event, InboxItem, NewEvent, NewWebhook, Settled, WebhookEnd, WebhookVerdict};
 pub use flow::{Flow, Session};
 pub use job::{Job, JobKind, JobStatus, Lease, NewJob};
+pub use journal::{Commit, CommitOutcome, NewPullUrl, Observation, ObservationSource, PullFile, PullUrl, Pulled};
 pub use key::{ApiKey, DataKey, DataKeyState, KeyScope, Tenant};
 pub use media::Media;
-pub use post::{Commit, Content, Failure, NewPost, PostRecord, PostStatus, PostTransition, TransitionError};
+pub use post::{Content, Failure, NewPost, PostRecord, PostStatus, PostTransition, TransitionError};

@@ -311,33 +311,6 @@ impl PostTransition {
     }
 }
 
-/// One irreversible call in the journal.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Commit {
-    /// Step of the post.
-    pub step: i64,
-    /// Row of the op table.
-    pub op: String,
-    /// Written and committed before the first byte left.
-    pub about_to_at: DateTime<Utc>,
-    /// When the answer was kept.
-    pub answered_at: Option<DateTime<Utc>>,
-    /// HTTP status of the answer.
-    pub answer_status: Option<u16>,
-    /// The sealed answer. Bound to `(tenant, commits, post, receipt, step)`.
-    pub receipt: Option<Vec<u8>>,
-}
-
-impl fmt::Debug for Commit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Commit({} step {}, answered {:?})",
-            self.op, self.step, self.answer_status
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

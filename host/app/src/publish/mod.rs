@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use patchbay_core::{
     AccountId, CanPost, Ctx, ErrorKind, EventId, FieldIssue, JobId, MediaId, MediaInfo, MediaKind, MediaOrigin, Post,
     PostId, PostKind, PostMedia, PostMetrics, PostMode, ProviderError, ProviderId, PublishOptions, Publisher, TenantId,
+    Transfer,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -20,8 +21,8 @@ pub(crate) use step::run as run_step;
 use crate::{
     App, failpoint,
     limits::{self, Counted, LimitUse},
-    model::{Account, AccountStatus, Content, JobKind, NewEvent, NewJob, NewPost, PostRecord},
-    outbound::Outbound,
+    model::{Account, AccountStatus, Content, JobKind, NewEvent, NewJob, NewPost, PostRecord, PullUrl},
+    outbound::{Outbound, pull_token_hash},
     problem::{Problem, ProblemKind},
     registry::Registered,
     store::{CancelOutcome, Enqueued},
@@ -38,10 +39,20 @@ const MAX_URL: usize = 2048;
 /// One file of a wanted post.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum WantedMedia {
-    /// A stored file.
-    Stored(MediaId),
+    /// A stored file, and how it is to reach the platform; `None`: as the platform's kind of post has it.
+    Stored(MediaId, Option<StoredTransfer>),
     /// A public URL that the platform is to fetch.
     Url(String),
+}
+
+/// How a stored file reaches the platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoredTransfer {
+    /// We send its bytes.
+    Upload,
+    /// The platform fetches it from a URL of this host.
+    Pull,
 }
 
 /// A wanted post.
@@ -107,7 +118,8 @@ pub async fn submit(
     // A post may wait for its time, and then for its account: its files wait with it.
     let begins = scheduled_at.unwrap_or_else(|| app.env.now());
     let until = begins.checked_add_signed(KEEP_MEDIA).unwrap_or(begins);
-    for media in content.media.iter().filter(|media| media.origin == MediaOrigin::Stored) {
+    let is_ours = |media: &&PostMedia| matches!(media.origin, MediaOrigin::Stored | MediaOrigin::Hosted);
+    for media in content.media.iter().filter(is_ours) {
         app.store.keep_media(tenant, media.id, until).await?;
     }
     let new = NewPost {
@@ -212,6 +224,14 @@ pub async fn metrics(app: &Arc<App>, tenant: TenantId, id: PostId) -> Result<Vec
     let outbound = Outbound::new(app, &registered, Some(&account), secrets, &post.correlation_id);
     let ctx = Ctx::new(&outbound, app.env.now(), &registered.app, Some(&view));
     Ok(publisher.metrics(&ctx, &post.publication.remote_ids).await?)
+}
+
+/// The file behind the token of a pull URL; `None`: there is no such URL. With `takes`, its bytes are about to be given out.
+///
+/// # Errors
+/// The store failed.
+pub async fn pull_file(app: &App, token: &str, takes: bool) -> Result<Option<PullUrl>, Problem> {
+    Ok(app.store.pull_url(pull_token_hash(token), takes).await?)
 }
 
 /// Stops a post: at once if it has not begun, else as far as the platform can.
@@ -355,12 +375,23 @@ async fn resolve(app: &App, tenant: TenantId, registered: &Registered, wanted: W
     for (index, item) in wanted_media.into_iter().enumerate() {
         let pointer = format!("/media/{index}");
         match item {
-            WantedMedia::Stored(id) => match app.store.media(tenant, id).await? {
-                Some(stored) => media.push(PostMedia {
-                    id,
-                    origin: MediaOrigin::Stored,
-                    info: stored.info,
-                }),
+            WantedMedia::Stored(id, transfer) => match app.store.media(tenant, id).await? {
+                Some(stored) => {
+                    let origin = origin_of(registered, kind, transfer);
+                    if origin == MediaOrigin::Hosted && app.pull_base.is_none() {
+                        issues.push(FieldIssue::new(
+                            pointer.clone(),
+                            "no_public_address",
+                            "The platform fetches this file from Patchbay, which has no public https address: the operator \
+                             sets server.public_url. Or give a URL instead.",
+                        ));
+                    }
+                    media.push(PostMedia {
+                        id,
+                        origin,
+                        info: stored.info,
+                    });
+                }
                 None => issues.push(FieldIssue::new(
                     pointer,
                     "unknown_media",
@@ -396,6 +427,18 @@ async fn resolve(app: &App, tenant: TenantId, registered: &Registered, wanted: W
         })
     } else {
         Err(Problem::invalid(issues))
+    }
+}
+
+/// How a stored file reaches the platform: as asked for, or as its kind of post has it. We send it where we can: that
+/// asks nothing of the operator.
+fn origin_of(registered: &Registered, kind: PostKind, wanted: Option<StoredTransfer>) -> MediaOrigin {
+    let rule = registered.manifest().kind(kind).and_then(|rule| rule.media.as_ref());
+    let takes = |transfer| rule.is_some_and(|rule| rule.transfers.contains(&transfer));
+    match wanted {
+        Some(StoredTransfer::Pull) => MediaOrigin::Hosted,
+        None if takes(Transfer::PullHosted) && !takes(Transfer::Upload) => MediaOrigin::Hosted,
+        Some(StoredTransfer::Upload) | None => MediaOrigin::Stored,
     }
 }
 

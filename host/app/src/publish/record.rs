@@ -10,11 +10,11 @@ use zeroize::Zeroizing;
 
 use super::{
     post_event,
-    step::{RECONNECT_BUDGET, Verdict, Wish},
+    step::{Learned, RECONNECT_BUDGET, Verdict, Wish},
 };
 use crate::{
     App, failpoint, limits,
-    model::{Failure, Job, NewEvent, PostRecord, PostStatus, PostTransition},
+    model::{CommitOutcome, Failure, Job, NewEvent, ObservationSource, PostRecord, PostStatus, PostTransition},
     outbound::{Observed, SecretBag},
     store::{JobEnd, QuotaChange, StepRecord, StoreError},
     vault::{Place, VaultError},
@@ -30,7 +30,7 @@ pub(super) async fn record(
     job: &Job,
     post: PostRecord,
     verdict: Verdict,
-    wish: Wish,
+    mut learned: Learned,
 ) -> Result<(), StoreError> {
     let now = app.env.now();
     let mut record = StepRecord {
@@ -44,6 +44,8 @@ pub(super) async fn record(
         run_at: None,
         events: Vec::new(),
         quota: QuotaChange::Keep,
+        observations: Vec::new(),
+        adopts: None,
     };
     let label = match &verdict {
         Verdict::Failed(error, _) | Verdict::Unconfirmed(error) => code_label(error),
@@ -68,6 +70,9 @@ pub(super) async fn record(
             apply_progress(app, &post, progress, observed, &secrets, &mut record).await?;
         }
         Verdict::Unconfirmed(error) => {
+            if learned.observations.is_empty() {
+                learned.observe(app, ObservationSource::Host, CommitOutcome::Unknown, Some(&error.code));
+            }
             record.transition.status = PostStatus::Unconfirmed;
             record.transition.failure = Some(Failure::of(&error));
         }
@@ -92,7 +97,9 @@ pub(super) async fn record(
             apply_failure(app, &post, open, &error, observed, now, &mut record);
         }
     }
-    record.transition.cancel_handled = wish == Wish::Answered;
+    record.observations = learned.observations;
+    record.adopts = learned.adopts;
+    record.transition.cancel_handled = learned.wish == Wish::Answered;
     let status = record.transition.status;
     let goes_on = record.run_at.is_some() || matches!(status, PostStatus::Unconfirmed | PostStatus::Delivered);
     if record.transition.checkpoint.is_none() && goes_on {

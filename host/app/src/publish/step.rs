@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     App, failpoint, limits,
-    model::{AccountStatus, Failure, Job, NewEvent, PostRecord, PostStatus},
+    model::{
+        AccountStatus, CommitOutcome, Failure, Job, NewEvent, Observation, ObservationSource, PostRecord, PostStatus,
+        Pulled,
+    },
     outbound::{CommitScope, Observed, Outbound, SecretBag},
     registry::Registered,
     secret::Secret,
@@ -72,9 +75,37 @@ pub(crate) async fn run(app: &Arc<App>, job: &Job) -> Result<(), StoreError> {
         app.store.end_job(job.lease(), &JobEnd::Done).await?;
         return Ok(());
     }
-    let mut wish = Wish::Open;
-    let verdict = decide(app, job, &post, &mut wish).await?;
-    record(app, job, post, verdict, wish).await
+    let mut learned = Learned {
+        wish: Wish::Open,
+        question: post.step,
+        observations: Vec::new(),
+        adopts: None,
+    };
+    let verdict = decide(app, job, &post, &mut learned).await?;
+    record(app, job, post, verdict, learned).await
+}
+
+/// What a run learns besides its verdict.
+pub(super) struct Learned {
+    pub(super) wish: Wish,
+    /// Step of the call whose outcome is unknown, if one is.
+    pub(super) question: i64,
+    pub(super) observations: Vec<Observation>,
+    /// The platform's id of the attempt, that a webhook told.
+    pub(super) adopts: Option<String>,
+}
+
+impl Learned {
+    pub(super) fn observe(&mut self, app: &App, source: ObservationSource, outcome: CommitOutcome, code: Option<&str>) {
+        self.observations.push(Observation {
+            id: app.env.ids.next(),
+            step: self.question,
+            source,
+            outcome,
+            code: code.map(str::to_owned),
+            observed_at: app.env.now(),
+        });
+    }
 }
 
 /// What became of the wish to stop a post.
@@ -86,7 +117,7 @@ pub(super) enum Wish {
     Answered,
 }
 
-async fn decide(app: &Arc<App>, job: &Job, post: &PostRecord, wish: &mut Wish) -> Result<Verdict, StoreError> {
+async fn decide(app: &Arc<App>, job: &Job, post: &PostRecord, learned: &mut Learned) -> Result<Verdict, StoreError> {
     let now = app.env.now();
     let none = Observed::default();
     let commits = app.store.commits(post.tenant, post.id).await?;
@@ -132,16 +163,21 @@ async fn decide(app: &Arc<App>, job: &Job, post: &PostRecord, wish: &mut Wish) -
     let open_mark = commits
         .iter()
         .any(|commit| commit.step == post.step && commit.answered_at.is_none());
+    if let Some(last) = commits.last()
+        && post.status == PostStatus::Unconfirmed
+    {
+        learned.question = last.step;
+    }
     if job.lost >= MAX_LOST {
         return Ok(quarantine(open_mark || post.status == PostStatus::Unconfirmed));
     }
     if open_mark || post.status == PostStatus::Unconfirmed {
-        return call.reconcile(ready, earlier_unknown()).await;
+        return call.reconcile(ready, earlier_unknown(), learned).await;
     }
-    if post.cancel_requested && call.cancel(&ready, wish).await {
+    if post.cancel_requested && call.cancel(&ready, &mut learned.wish).await {
         return Ok(Verdict::Cancelled);
     }
-    call.advance(ready).await
+    call.advance(ready, learned).await
 }
 
 struct Call<'a> {
@@ -154,7 +190,7 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    async fn advance(self, ready: Ready) -> Result<Verdict, StoreError> {
+    async fn advance(self, ready: Ready, learned: &mut Learned) -> Result<Verdict, StoreError> {
         let version = ready.account.token_version;
         let Ready {
             account,
@@ -196,7 +232,7 @@ impl Call<'_> {
             let Ok(ready) = tokens::ready(self.app, self.post.tenant, self.post.account, PUBLISH_MARGIN).await else {
                 return Ok(Verdict::LookAgain(error));
             };
-            return self.reconcile(ready, error).await;
+            return self.reconcile(ready, error, learned).await;
         }
         let refused = error.kind == ErrorKind::ReauthRequired && error.code != "missing_scope";
         if refused {
@@ -244,8 +280,20 @@ impl Call<'_> {
         )
     }
 
-    /// Looks at the platform, and only looks.
-    async fn reconcile(self, ready: Ready, error: ProviderError) -> Result<Verdict, StoreError> {
+    /// Finds out what became of a call whose answer is missing: by the URLs that it named, by a webhook that can speak of
+    /// nothing else, and by a look at the platform. Sends nothing that does more than look.
+    async fn reconcile(self, ready: Ready, error: ProviderError, learned: &mut Learned) -> Result<Verdict, StoreError> {
+        let (store, tenant, post) = (&self.app.store, self.post.tenant, self.post.id);
+        if store.close_unfetched(tenant, post, learned.question).await? == Pulled::Nothing {
+            learned.observe(
+                self.app,
+                ObservationSource::PullUrl,
+                CommitOutcome::DidNotHappen,
+                Some("never_fetched"),
+            );
+            return Ok(Verdict::Again(None, SecretBag::default()));
+        }
+        let known_as = store.stray_ref(tenant, post, learned.question).await?;
         let Ready {
             account,
             mut secrets,
@@ -265,19 +313,38 @@ impl Call<'_> {
         let ctx = Ctx::new(&outbound, self.app.env.now(), &self.registered.app, Some(&view));
         let looked = self
             .publisher
-            .reconcile(&ctx, self.view, self.post.checkpoint.as_ref())
+            .reconcile(&ctx, self.view, self.post.checkpoint.as_ref(), known_as.as_deref())
             .await;
         let (observed, secrets) = outbound.finish();
-        Ok(match looked {
-            Ok(Reconciled::Happened { progress }) => Verdict::Progress(progress, observed, secrets),
-            Ok(Reconciled::DidNotHappen { checkpoint }) => Verdict::Again(checkpoint, secrets),
-            Ok(Reconciled::Unknown) => Verdict::Unconfirmed(error),
+        let source = match known_as {
+            Some(_) => ObservationSource::Webhook,
+            None => ObservationSource::Platform,
+        };
+        let (outcome, code, verdict) = match looked {
+            Ok(Reconciled::Happened { progress }) => (
+                CommitOutcome::Happened,
+                None,
+                Verdict::Progress(progress, observed, secrets),
+            ),
+            Ok(Reconciled::DidNotHappen { checkpoint }) => {
+                (CommitOutcome::DidNotHappen, None, Verdict::Again(checkpoint, secrets))
+            }
+            Ok(Reconciled::Unknown) => (CommitOutcome::Unknown, None, Verdict::Unconfirmed(error)),
             Err(fault) if fault.kind.retry_helps() || fault.kind == ErrorKind::ReauthRequired => {
-                Verdict::LookAgain(fault)
+                return Ok(Verdict::LookAgain(fault));
             }
             // The platform speaks of this very post, and says that it failed.
-            Err(fault) => Verdict::Failed(fault, observed),
-        })
+            Err(fault) => (
+                CommitOutcome::Happened,
+                Some(fault.code.to_string()),
+                Verdict::Failed(fault, observed),
+            ),
+        };
+        learned.observe(self.app, source, outcome, code.as_deref());
+        if outcome == CommitOutcome::Happened {
+            learned.adopts = known_as;
+        }
+        Ok(verdict)
     }
 
     /// Asks the platform to stop the post. `false`: go on; the status tells whether the platform stops it.

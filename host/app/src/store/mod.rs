@@ -12,6 +12,7 @@ mod jobs;
 mod keys;
 mod media;
 mod posts;
+mod questions;
 mod slots;
 
 use async_trait::async_trait;
@@ -24,12 +25,25 @@ pub use jobs::{Claim, DeadFilter, JobEnd, JobStats, Jobs, MAX_LOST};
 pub use keys::{KeyState, Keys};
 pub use media::MediaRows;
 pub use posts::{CancelOutcome, Enqueued, Mark, PostFilter, Posts, QuotaChange, StepRecord};
+pub use questions::OpenQuestions;
 pub use slots::{SlotRequest, Slots, TakenSlot, Waiter, Window, WindowUse};
 
 /// Everything that a host needs from its database.
 #[async_trait]
 pub trait Store:
-    Accounts + Events + Flows + Jobs + Keys + MediaRows + Posts + Slots + Send + Sync + std::fmt::Debug + 'static
+    Accounts
+    + Events
+    + Flows
+    + Jobs
+    + Keys
+    + MediaRows
+    + OpenQuestions
+    + Posts
+    + Slots
+    + Send
+    + Sync
+    + std::fmt::Debug
+    + 'static
 {
     /// Name of the database, for logs: `sqlite` or `postgres`.
     fn backend(&self) -> &'static str;

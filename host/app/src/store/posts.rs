@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use patchbay_core::{AccountId, PostId, ProviderId, TenantId};
 
 use super::{Page, PageRequest, StoreResult};
-use crate::model::{Commit, Lease, NewEvent, NewJob, NewPost, PostRecord, PostStatus, PostTransition};
+use crate::model::{Commit, Lease, NewEvent, NewJob, NewPost, Observation, PostRecord, PostStatus, PostTransition};
 
 /// Outcome of asking for a post.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +57,10 @@ pub struct StepRecord {
     pub events: Vec<NewEvent>,
     /// What becomes of the post's places in quotas.
     pub quota: QuotaChange,
+    /// What was observed of its calls whose answer is missing.
+    pub observations: Vec<Observation>,
+    /// Events of its account that found no post under this id of an attempt are this post's.
+    pub adopts: Option<String>,
 }
 
 /// What a step does to the places that its post holds in quotas.

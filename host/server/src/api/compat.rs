@@ -168,7 +168,7 @@ pub async fn upload(
         })?;
     let media = match (wanted.source, wanted.video_url, wanted.media_id) {
         (Source::PullFromUrl, Some(url), None) => WantedMedia::Url(url),
-        (Source::FileUpload, None, Some(id)) => WantedMedia::Stored(super::extract::id(&id, "media file")?),
+        (Source::FileUpload, None, Some(id)) => WantedMedia::Stored(super::extract::id(&id, "media file")?, None),
         (Source::PullFromUrl, ..) => return Err(missing("/videoUrl", "Give `videoUrl`, and no `mediaId`.").into()),
         (Source::FileUpload, ..) => {
             let message = "Send the file to POST /api/media first, then give its id as `mediaId`.";

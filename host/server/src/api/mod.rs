@@ -15,6 +15,7 @@ pub mod pages;
 pub mod platforms;
 pub mod posts;
 pub mod problem;
+pub mod pull;
 pub mod request_id;
 pub mod webhooks;
 pub mod workers;
@@ -92,6 +93,7 @@ fn routes() -> OpenApiRouter<Host> {
         .routes(routes!(posts::metrics))
         .routes(routes!(posts::journal))
         .routes(routes!(media::show))
+        .routes(routes!(pull::fetch))
         .routes(routes!(events::list))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::replay_many))

@@ -11,9 +11,9 @@ use axum::{
 use chrono::{DateTime, Utc};
 use patchbay_app::{
     limits::LimitUse,
-    model::{Failure, KeyScope, PostRecord, PostStatus},
+    model::{CommitOutcome, Failure, KeyScope, ObservationSource, PostRecord, PostStatus},
     problem::{Problem, ProblemKind},
-    publish::{self, WantedMedia, WantedPost},
+    publish::{self, StoredTransfer, WantedMedia, WantedPost},
     store::PostFilter,
 };
 use patchbay_core::{AccountId, FieldIssue, PostId, PostKind, PostMode, ProviderId, TenantId, WhoActs};
@@ -60,7 +60,7 @@ pub struct NewPost {
     pub scheduled_at: Option<DateTime<Utc>>,
 }
 
-/// One file: exactly one of the two.
+/// One file: an uploaded one by `id`, or another one by `url`.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MediaItem {
@@ -69,6 +69,11 @@ pub struct MediaItem {
     pub id: Option<String>,
     /// Public https URL that the platform fetches itself.
     pub url: Option<String>,
+    /// How an uploaded file reaches the platform: `upload` sends its bytes; `pull` has the platform fetch it from this
+    /// host, under a URL made for that attempt. Default: `upload` where the platform takes it. See `transfers` of the
+    /// provider's kinds.
+    #[schema(value_type = Option<String>, example = "upload")]
+    pub transfer: Option<StoredTransfer>,
 }
 
 /// A post.
@@ -464,6 +469,26 @@ pub async fn metrics(
 pub struct JournalList {
     /// Oldest first.
     pub data: Vec<CommitBody>,
+    /// What was seen of calls whose answer is missing or says nothing, and the verdict on them. Oldest first.
+    pub observations: Vec<ObservationBody>,
+}
+
+/// Something seen of a call whose outcome was unknown.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ObservationBody {
+    /// Step of the call.
+    pub step: i64,
+    /// Who told: `platform` (it was asked), `webhook` (one named the attempt), `pull_url` (whether the platform fetched the
+    /// media from this host) or `host` (nobody could be asked).
+    #[schema(value_type = String, example = "platform")]
+    pub source: ObservationSource,
+    /// What that says of the call: `happened`, `did_not_happen` or `unknown`.
+    #[schema(value_type = String, example = "happened")]
+    pub outcome: CommitOutcome,
+    /// The reason as a stable word, if there is one.
+    pub code: Option<String>,
+    /// When.
+    pub observed_at: DateTime<Utc>,
 }
 
 /// One irreversible call.
@@ -481,7 +506,8 @@ pub struct CommitBody {
     pub answer_status: Option<u16>,
 }
 
-/// Shows the journal of a post's irreversible calls: what was about to be sent, and what was answered.
+/// Shows the journal of a post's irreversible calls: what was about to be sent, what was answered, and what was observed
+/// of those without an answer. A call without an answer and without an observation is still an open question.
 #[utoipa::path(get, path = "/api/platforms/{provider}/posts/{id}/journal", tag = "posts",
     params(("provider" = String, Path, description = "Name of the provider"), ("id" = String, Path, description = "Id of the post")),
     responses(
@@ -509,7 +535,18 @@ pub async fn journal(
             answer_status: commit.answer_status,
         })
         .collect();
-    Ok(Json(JournalList { data }))
+    let observed = host.app.store.observations(caller.tenant, post.id).await?;
+    let observations = observed
+        .into_iter()
+        .map(|seen| ObservationBody {
+            step: seen.step,
+            source: seen.source,
+            outcome: seen.outcome,
+            code: seen.code,
+            observed_at: seen.observed_at,
+        })
+        .collect();
+    Ok(Json(JournalList { data, observations }))
 }
 
 async fn find(host: &Host, caller: &Caller, provider: &ProviderId, text: &str) -> Result<PostRecord, Problem> {
@@ -546,14 +583,19 @@ impl NewPost {
         for (index, item) in self.media.into_iter().enumerate() {
             match (item.id, item.url) {
                 (Some(text), None) => match text.parse() {
-                    Ok(id) => media.push(WantedMedia::Stored(id)),
+                    Ok(id) => media.push(WantedMedia::Stored(id, item.transfer)),
                     Err(_) => issues.push(FieldIssue::new(
                         format!("/media/{index}/id"),
                         "unknown_media",
                         "No such file. Upload it first.",
                     )),
                 },
-                (None, Some(url)) => media.push(WantedMedia::Url(url)),
+                (None, Some(url)) if item.transfer.is_none() => media.push(WantedMedia::Url(url)),
+                (None, Some(_)) => issues.push(FieldIssue::new(
+                    format!("/media/{index}/transfer"),
+                    "transfer",
+                    "A `url` is always fetched by the platform. Leave `transfer` out.",
+                )),
                 _ => issues.push(FieldIssue::new(
                     format!("/media/{index}"),
                     "media",

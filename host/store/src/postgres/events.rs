@@ -21,6 +21,7 @@ use super::{
     close,
     jobs::{end_claims, finish_job},
     post_effects::{self, add_remote_ids, wake_post},
+    questions::wake_open_calls,
 };
 use crate::{
     error::{db, is_deadlock},
@@ -260,6 +261,7 @@ impl PostgresStore {
         }
         let new = insert_events(connection, incoming, &accounts, &posts, now).await?;
         let mut applied = Vec::with_capacity(incoming.len());
+        let mut strays = BTreeSet::new();
         for (place, incoming) in incoming.iter().enumerate() {
             let Incoming { item, id, event, .. } = *incoming;
             let account = accounts[place];
@@ -269,6 +271,9 @@ impl PostgresStore {
                 let occurred_at = event.occurred_at.unwrap_or(item.received_at);
                 self.take_effect(connection, account, post, &event.kind, occurred_at, now)
                     .await?;
+                if values::is_stray(event, post) {
+                    strays.insert((account.tenant, account.id));
+                }
             }
             applied.push(AppliedEvent {
                 name: event.name.clone(),
@@ -277,6 +282,9 @@ impl PostgresStore {
                 account: account.map(|account| account.id),
                 post,
             });
+        }
+        for account in strays {
+            wake_open_calls(connection, JobId::from_uuid(self.ids.next()), account, now).await?;
         }
         Ok(applied)
     }
@@ -506,11 +514,13 @@ async fn insert_events(
     let stored: Vec<Uuid> = sqlx::query_scalar(
         "INSERT INTO events
              (id, tenant_id, provider, client_id, name, dedupe_key, account_id, post_id, occurred_at, recorded_at,
-              payload)
-         SELECT id, tenant_id, provider, client_id, name, dedupe_key, account_id, post_id, occurred_at, $10, payload
+              payload, remote_ref)
+         SELECT id, tenant_id, provider, client_id, name, dedupe_key, account_id, post_id, occurred_at, $10, payload,
+             remote_ref
          FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::uuid[],
-             $9::timestamptz[], $11::jsonb[])
-             AS sent (id, tenant_id, provider, client_id, name, dedupe_key, account_id, post_id, occurred_at, payload)
+             $9::timestamptz[], $11::jsonb[], $12::text[])
+             AS sent (id, tenant_id, provider, client_id, name, dedupe_key, account_id, post_id, occurred_at, payload,
+                 remote_ref)
          ON CONFLICT (provider, client_id, dedupe_key) WHERE client_id IS NOT NULL DO NOTHING
          RETURNING id",
     )
@@ -548,6 +558,11 @@ async fn insert_events(
     )
     .bind(now)
     .bind(payloads)
+    .bind(
+        sorted()
+            .map(|i| i.event.remote_ref.as_deref().map(values::text))
+            .collect::<Vec<_>>(),
+    )
     .fetch_all(connection)
     .await
     .map_err(db)?;

@@ -11,6 +11,7 @@ mod keys;
 mod media;
 mod post_effects;
 mod posts;
+mod questions;
 mod slot_waits;
 mod slots;
 

@@ -17,6 +17,7 @@ use super::{
     events::add_own_event,
     jobs::{end_claim, finish_job, hold, is_claimed, put_job},
     post_effects::{free_slots, hold_slots, index_remote_ids, lock, read, wake_post},
+    questions::settle_questions,
 };
 use crate::{
     error::db,
@@ -300,6 +301,8 @@ impl Posts for PostgresStore {
             for event in &record.events {
                 add_own_event(&mut tx, tenant, &post.provider, event, now).await?;
             }
+            let adopts = record.adopts.as_deref();
+            settle_questions(&mut tx, tenant, (id, post.account), &record.observations, adopts, now).await?;
             let end = record.run_at.map_or(JobEnd::Done, |run_at| JobEnd::Next { run_at });
             if !end_claim(&mut tx, lease, &end, Some(now)).await? {
                 return Err(StoreError::Stale);

@@ -1,6 +1,6 @@
 //! Webhooks and events.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -11,7 +11,7 @@ use patchbay_app::{
     },
     store::{Cursor, EventFilter, Events, JobEnd, Page, PageRequest, StoreError, StoreResult, StoredInbox},
 };
-use patchbay_core::{EventId, EventKind, InboxId, IncomingEvent, JobId, PostId, ProviderId, TenantId};
+use patchbay_core::{AccountId, EventId, EventKind, InboxId, IncomingEvent, JobId, PostId, ProviderId, TenantId};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
@@ -21,6 +21,7 @@ use super::{
     jobs::{end_claim, finish_job, hold},
     list, micros,
     post_effects::{self, add_remote_ids, wake_post},
+    questions::wake_open_calls,
 };
 use crate::{
     error::db,
@@ -102,8 +103,12 @@ impl Events for SqliteStore {
         let mut tx = self.begin().await?;
         let now = self.time();
         let mut settled = Vec::with_capacity(ends.len());
+        let mut strays = BTreeSet::new();
         for end in ends {
-            settled.push(self.settle(&mut tx, end, now).await?);
+            settled.push(self.settle(&mut tx, end, now, &mut strays).await?);
+        }
+        for account in strays {
+            wake_open_calls(&mut tx, JobId::from_uuid(self.ids.next()), account, now).await?;
         }
         tx.commit().await.map_err(db)?;
         Ok(settled)
@@ -138,12 +143,16 @@ impl Events for SqliteStore {
     }
 }
 
+/// Accounts with news of an attempt that no post is known under.
+type Strays = BTreeSet<(TenantId, AccountId)>;
+
 impl SqliteStore {
     async fn settle(
         &self,
         connection: &mut SqliteConnection,
         end: &WebhookEnd,
         now: DateTime<Utc>,
+        strays: &mut Strays,
     ) -> StoreResult<Settled> {
         let WebhookEnd { lease, inbox, verdict } = end;
         match hold(connection, *lease, None, JobKind::Ingest, inbox.as_uuid(), now).await {
@@ -158,7 +167,7 @@ impl SqliteStore {
             WebhookVerdict::Read(events) => {
                 let mut applied = Vec::with_capacity(events.len());
                 for (id, event) in events {
-                    applied.push(self.apply(connection, &item, event, *id, now).await?);
+                    applied.push(self.apply(connection, &item, event, *id, now, strays).await?);
                 }
                 (JobEnd::Done, Settled::Applied(applied))
             }
@@ -175,6 +184,7 @@ impl SqliteStore {
         event: &IncomingEvent,
         id: EventId,
         now: DateTime<Utc>,
+        strays: &mut Strays,
     ) -> StoreResult<AppliedEvent> {
         let account = find_account(connection, item, event).await?;
         let post = match &account {
@@ -185,8 +195,8 @@ impl SqliteStore {
         let stored = sqlx::query(
             "INSERT INTO events
                  (id, tenant_id, provider, client_id, name, dedupe_key, account_id, post_id, occurred_at, recorded_at,
-                  payload)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                  payload, remote_ref)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
              ON CONFLICT (provider, client_id, dedupe_key) WHERE client_id IS NOT NULL DO NOTHING",
         )
         .bind(id.as_uuid())
@@ -200,6 +210,7 @@ impl SqliteStore {
         .bind(micros(occurred_at))
         .bind(micros(now))
         .bind(values::json(&event.payload)?)
+        .bind(event.remote_ref.as_deref().map(values::text))
         .execute(&mut *connection)
         .await
         .map_err(db)?;
@@ -207,6 +218,9 @@ impl SqliteStore {
         if is_new && let Some(account) = &account {
             self.take_effect(connection, account, post, &event.kind, occurred_at, now)
                 .await?;
+            if values::is_stray(event, post) {
+                strays.insert((account.tenant, account.id));
+            }
         }
         Ok(AppliedEvent {
             name: event.name.clone(),

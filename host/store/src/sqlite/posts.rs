@@ -18,6 +18,7 @@ use super::{
     jobs::{end_claim, finish_job, hold, is_claimed, put_job},
     list, maybe_micros, micros,
     post_effects::{free_slots, hold_slots, index_remote_ids, read, wake_post},
+    questions::settle_questions,
 };
 use crate::{
     error::db,
@@ -302,6 +303,8 @@ impl Posts for SqliteStore {
         for event in &record.events {
             add_own_event(&mut tx, tenant, &post.provider, event, now).await?;
         }
+        let adopts = record.adopts.as_deref();
+        settle_questions(&mut tx, tenant, (id, post.account), &record.observations, adopts, now).await?;
         let end = record.run_at.map_or(JobEnd::Done, |run_at| JobEnd::Next { run_at });
         if !end_claim(&mut tx, lease, &end, now).await? {
             return Err(StoreError::Stale);

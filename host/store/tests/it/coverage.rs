@@ -177,6 +177,16 @@ counted! {
         record_step(lease: Lease, record: &StepRecord) -> PostRecord;
         cancel_post(tenant: TenantId, id: PostId, event: &NewEvent) -> Option<CancelOutcome>;
     }
+    OpenQuestions {
+        observations(tenant: TenantId, post: PostId) -> Vec<Observation>;
+        add_pull_urls(
+            lease: Lease, tenant: TenantId, post: PostId, step: i64, urls: &[NewPullUrl], life: Duration
+        ) -> ();
+        pull_url(token_hash: [u8; 32], takes: bool) -> Option<PullUrl>;
+        close_unfetched(tenant: TenantId, post: PostId, step: i64) -> Pulled;
+        stray_ref(tenant: TenantId, post: PostId, step: i64) -> Option<String>;
+        purge_pull_urls(limit: u32) -> u64;
+    }
     Slots {
         take_slot(request: &SlotRequest) -> TakenSlot;
         settle_slot(tenant: TenantId, id: SlotId, after: Duration) -> ();

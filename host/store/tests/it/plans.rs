@@ -358,8 +358,15 @@ const FILL: &str = "
     INSERT INTO post_remote_ids (tenant_id, post_id, remote_id, account_id)
     SELECT tenant_id, id, 'video ' || id, account_id FROM posts WHERE status = 'published';
 
-    INSERT INTO commits (tenant_id, post_id, step, op, about_to_at)
-    SELECT tenant_id, id, 1, 'op', now() FROM posts WHERE status = 'published';
+    INSERT INTO commits (tenant_id, post_id, step, op, about_to_at, answered_at, answer_status)
+    SELECT tenant_id, id, 1, 'op', created_at, now(), CASE WHEN id::text < '01' THEN 500 ELSE 200 END
+    FROM posts WHERE status = 'published';
+
+    INSERT INTO observations (id, tenant_id, post_id, step, source, outcome, observed_at)
+    SELECT id, tenant_id, id, 1, 'platform', 'happened', now() FROM posts;
+
+    INSERT INTO pull_urls (token_hash, tenant_id, post_id, step, media_id, expires_at)
+    SELECT sha256(id::text::bytea), tenant_id, id, 1, id, created_at FROM posts;
 
     INSERT INTO slot_waits (tenant_id, subject, bucket, post_tenant_id, post_id, places, since, due_at)
     SELECT tenant_id, account_id::text, 'init', tenant_id, id, 6, created_at, now() FROM posts;

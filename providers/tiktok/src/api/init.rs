@@ -1,9 +1,10 @@
 //! The three calls that begin a post: direct video, inbox (draft) video, and content (photos).
 
-use patchbay_core::{Body, HttpRequest, HttpResponse, Post, PostMode, ProviderError, SecretRef};
+use patchbay_core::{
+    Body, HttpRequest, HttpResponse, MediaOrigin, Post, PostMedia, PostMode, ProviderError, SecretRef,
+};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use url::Url;
 
 use super::{api_url, is_opaque_id, read, read_commit, unsure};
 use crate::{chunk::Plan, error, manifest::op};
@@ -24,20 +25,17 @@ pub(crate) fn video_file(post: &Post, plan: &Plan) -> HttpRequest {
 }
 
 /// Has TikTok fetch a video.
-pub(crate) fn video_pull(post: &Post, url: &Url) -> HttpRequest {
+pub(crate) fn video_pull(post: &Post, media: &PostMedia) -> HttpRequest {
     let op = match post.mode {
         PostMode::Direct => op::VIDEO_INIT_PULL,
         PostMode::Draft => op::INBOX_INIT_PULL,
     };
-    video(
-        op,
-        post,
-        &json!({ "source": "PULL_FROM_URL", "video_url": url.as_str() }),
-    )
+    let source = json!({ "source": "PULL_FROM_URL", "video_url": url_of(media) });
+    with_hosted(video(op, post, &source), "/source_info/video_url", media)
 }
 
 /// Has TikTok fetch photos.
-pub(crate) fn photos(post: &Post, urls: &[&Url]) -> HttpRequest {
+pub(crate) fn photos(post: &Post) -> HttpRequest {
     let mut info = Map::new();
     set_text(&mut info, "title", post.title.as_deref());
     set_text(&mut info, "description", post.text.as_deref());
@@ -55,12 +53,31 @@ pub(crate) fn photos(post: &Post, urls: &[&Url]) -> HttpRequest {
         "post_info": info,
         "source_info": {
             "source": "PULL_FROM_URL",
-            "photo_images": urls.iter().map(|url| url.as_str()).collect::<Vec<_>>(),
+            "photo_images": post.media.iter().map(url_of).collect::<Vec<_>>(),
             // The table says that it is required.
             "photo_cover_index": post.options.get("photo_cover_index").cloned().unwrap_or_else(|| json!(0)),
         },
     });
-    send(op, "/v2/post/publish/content/init/", body)
+    let mut request = send(op, "/v2/post/publish/content/init/", body);
+    for (index, media) in post.media.iter().enumerate() {
+        request = with_hosted(request, &format!("/source_info/photo_images/{index}"), media);
+    }
+    request
+}
+
+/// The URL of a file, if it is no secret of the host's.
+fn url_of(media: &PostMedia) -> &str {
+    match &media.origin {
+        MediaOrigin::Url(url) => url.as_str(),
+        MediaOrigin::Stored | MediaOrigin::Hosted => "",
+    }
+}
+
+fn with_hosted(request: HttpRequest, pointer: &str, media: &PostMedia) -> HttpRequest {
+    match media.origin {
+        MediaOrigin::Hosted => request.with_media_url(pointer, media.id),
+        MediaOrigin::Stored | MediaOrigin::Url(_) => request,
+    }
 }
 
 /// What an upload goes on with.

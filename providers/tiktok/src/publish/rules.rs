@@ -25,7 +25,7 @@ pub(super) fn check(post: &Post) -> Vec<FieldIssue> {
                     "The size of the file is not known: upload it again.",
                 ));
             }
-            MediaOrigin::Stored => {}
+            MediaOrigin::Stored | MediaOrigin::Hosted => {}
         }
     }
     issues.extend(check_branded(post));

@@ -2,11 +2,6 @@
 
 use std::time::Duration;
 
-use patchbay_core::{
-    CanPost, Ctx, ErrorKind, MediaOrigin, Post, PostKind, PostMedia, Progress, ProviderError, PublishOptions,
-};
-use url::Url;
-
 use super::{
     ContentPosting,
     state::{State, Upload, Watch},
@@ -15,6 +10,9 @@ use crate::{
     api,
     chunk::{Plan, PlanError},
     error,
+};
+use patchbay_core::{
+    CanPost, Ctx, ErrorKind, MediaOrigin, Post, PostKind, PostMedia, Progress, ProviderError, PublishOptions,
 };
 
 impl ContentPosting {
@@ -29,8 +27,8 @@ impl ContentPosting {
     pub(super) async fn init(&self, ctx: &Ctx<'_>, post: &Post, attempt: u32) -> Result<Progress, ProviderError> {
         let request = match road(post, self.chunk_size)? {
             Road::File(plan) => return init_file(ctx, post, attempt, &plan).await,
-            Road::Video(url) => api::init::video_pull(post, url),
-            Road::Photos(urls) => api::init::photos(post, &urls),
+            Road::Video(media) => api::init::video_pull(post, media),
+            Road::Photos => api::init::photos(post),
         };
         let op = request.op.clone();
         let publish_id = api::init::parse_pull(&op, &ctx.send(request).await?)?;
@@ -47,7 +45,7 @@ impl ContentPosting {
 pub(super) fn is_pull(post: &Post) -> bool {
     post.media
         .iter()
-        .any(|media| matches!(media.origin, MediaOrigin::Url(_)))
+        .any(|media| matches!(media.origin, MediaOrigin::Url(_) | MediaOrigin::Hosted))
 }
 
 /// The step is done; this is next.
@@ -89,8 +87,8 @@ async fn init_file(ctx: &Ctx<'_>, post: &Post, attempt: u32, plan: &Plan) -> Res
 /// How the media reach TikTok.
 enum Road<'p> {
     File(Plan),
-    Video(&'p Url),
-    Photos(Vec<&'p Url>),
+    Video(&'p PostMedia),
+    Photos,
 }
 
 fn road(post: &Post, chunk_size: u64) -> Result<Road<'_>, ProviderError> {
@@ -99,7 +97,7 @@ fn road(post: &Post, chunk_size: u64) -> Result<Road<'_>, ProviderError> {
         PostKind::Video => {
             let media = video(post)?;
             let size = match &media.origin {
-                MediaOrigin::Url(url) => return Ok(Road::Video(url)),
+                MediaOrigin::Url(_) | MediaOrigin::Hosted => return Ok(Road::Video(media)),
                 MediaOrigin::Stored => media.info.size_bytes,
             };
             match size.map(|size| Plan::for_size(size, chunk_size)) {
@@ -111,18 +109,10 @@ fn road(post: &Post, chunk_size: u64) -> Result<Road<'_>, ProviderError> {
             }
         }
         PostKind::Images => {
-            let urls: Vec<_> = post
-                .media
-                .iter()
-                .filter_map(|media| match &media.origin {
-                    MediaOrigin::Url(url) => Some(url),
-                    MediaOrigin::Stored => None,
-                })
-                .collect();
-            if urls.is_empty() || urls.len() != post.media.len() {
+            if post.media.is_empty() || post.media.iter().any(|media| media.origin == MediaOrigin::Stored) {
                 return refuse("transfer", "TikTok takes photos by URL alone");
             }
-            Ok(Road::Photos(urls))
+            Ok(Road::Photos)
         }
         _ => refuse("unsupported", "TikTok takes videos and photos alone"),
     }

@@ -160,7 +160,7 @@ async fn run(provider: &dyn Provider, world: &World) -> End {
         let ctx = Ctx::new(world, now, &app, Some(&account));
         let outcome = match publisher.advance(&ctx, &post, at.as_ref()).await {
             Err(error) if error.kind == ErrorKind::OutcomeUnknown => {
-                match publisher.reconcile(&ctx, &post, at.as_ref()).await {
+                match publisher.reconcile(&ctx, &post, at.as_ref(), None).await {
                     Ok(Reconciled::Happened { progress }) => Ok(progress),
                     Ok(Reconciled::DidNotHappen { checkpoint }) => {
                         at = checkpoint;
@@ -199,7 +199,7 @@ async fn settle_later(
         world.state.lock().unwrap().now += TimeDelta::seconds(10);
         let now = world.state.lock().unwrap().now;
         let ctx = Ctx::new(world, now, &app, Some(&account));
-        match publisher.reconcile(&ctx, post, at.as_ref()).await {
+        match publisher.reconcile(&ctx, post, at.as_ref(), None).await {
             Ok(Reconciled::Happened { progress }) => return Ok(progress),
             Ok(Reconciled::DidNotHappen { checkpoint }) => {
                 return Ok(Progress::Continue {

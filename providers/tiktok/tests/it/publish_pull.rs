@@ -1,11 +1,11 @@
 //! Posts whose media TikTok fetches: videos by URL, and photos.
 
-use patchbay_core::{Cancelled, ErrorKind, Post, PostMode, Reconciled};
+use patchbay_core::{Cancelled, ErrorKind, MediaOrigin, MediaUrl, Post, PostMode, Reconciled};
 use serde_json::json;
 
 use crate::support::{
-    Reply, answer, cancel, continues, fixture, json_body, ok, photo_post, pull_post, reconcile, refused, start, status,
-    step, with_option,
+    Reply, answer, cancel, continues, fixture, json_body, ok, photo_post, pull_post, reconcile, reconcile_as, refused,
+    start, status, step, with_option,
 };
 
 async fn ready(post: &Post) -> patchbay_core::Checkpoint {
@@ -136,6 +136,53 @@ async fn an_open_outcome_of_a_pull_stays_open() {
         }
         assert_eq!(reconcile(&post, &at, start(), Vec::new()).await, Reconciled::Unknown);
     }
+}
+
+#[tokio::test]
+async fn an_open_pull_is_looked_up_under_the_id_that_a_webhook_told() {
+    let post = pull_post(PostMode::Direct);
+    let at = ready(&post).await;
+    let known_as = Some("v_pub_url~v2.7600000000000000002");
+    let look = async |reply| reconcile_as(&post, &at, known_as, start(), vec![reply]).await;
+    let Reconciled::Happened { progress } = look(answer("post.status", 200, fixture("status_download"))).await else {
+        panic!("TikTok is at it")
+    };
+    assert_eq!(continues(Ok(progress)).0.remote_ref.as_deref(), known_as);
+    let unknown = look(refused("post.status", 400, "invalid_publish_id")).await;
+    assert_eq!(unknown, Reconciled::Unknown, "it is no attempt of this account");
+}
+
+#[tokio::test]
+async fn the_host_fills_in_the_urls_of_files_that_it_holds() {
+    let mut post = photo_post(PostMode::Direct, 3);
+    post.media[1].origin = MediaOrigin::Hosted;
+    let at = ready(&post).await;
+    let (_, sent) = step(
+        &post,
+        Some(&at),
+        start(),
+        vec![answer("photo.init", 200, fixture("init_photo"))],
+    )
+    .await;
+    let place = MediaUrl {
+        pointer: "/source_info/photo_images/1".to_owned(),
+        media: post.media[1].id,
+    };
+    assert!(json_body(&sent[0]).pointer(&place.pointer).is_some());
+    assert_eq!(sent[0].media_urls, [place]);
+    assert_eq!(reconcile(&post, &at, start(), Vec::new()).await, Reconciled::Unknown);
+
+    let mut post = pull_post(PostMode::Draft);
+    post.media[0].origin = MediaOrigin::Hosted;
+    let (_, sent) = step(
+        &post,
+        None,
+        start(),
+        vec![answer("inbox.init_pull", 200, fixture("init_pull"))],
+    )
+    .await;
+    assert_eq!(sent[0].media_urls[0].pointer, "/source_info/video_url");
+    assert_eq!(json_body(&sent[0])["source_info"]["video_url"], "");
 }
 
 #[tokio::test]

@@ -215,6 +215,17 @@ pub async fn step(
 }
 
 pub async fn reconcile(post: &Post, at: &Checkpoint, now: DateTime<Utc>, replies: Vec<Reply>) -> Reconciled {
+    reconcile_as(post, at, None, now, replies).await
+}
+
+/// The same where a webhook has told the attempt's id.
+pub async fn reconcile_as(
+    post: &Post,
+    at: &Checkpoint,
+    known_as: Option<&str>,
+    now: DateTime<Utc>,
+    replies: Vec<Reply>,
+) -> Reconciled {
     let provider = tiktok();
     let script = Script::new(&*provider, now, replies);
     let (app, account) = (app(), account());
@@ -222,7 +233,7 @@ pub async fn reconcile(post: &Post, at: &Checkpoint, now: DateTime<Utc>, replies
     let result = provider
         .publisher()
         .unwrap()
-        .reconcile(&ctx, post, Some(&stored(at)))
+        .reconcile(&ctx, post, Some(&stored(at)), known_as)
         .await;
     script.finish();
     result.unwrap()

@@ -23,6 +23,7 @@ mod pace;
 mod platform_errors;
 mod post_rules;
 mod posts;
+mod pull_urls;
 mod story;
 mod tenancy;
 mod tokens;

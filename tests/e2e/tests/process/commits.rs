@@ -204,6 +204,68 @@ async fn a_pull_whose_host_was_killed_while_it_waited_for_the_answer_is_unconfir
     );
 }
 
+/// While nobody could ask what became of the call, it must not be forgotten: a step that only waits would begin a new one.
+#[tokio::test]
+async fn a_pull_whose_account_was_lost_before_its_answer_was_read_is_unconfirmed_after_the_reconnect() {
+    let world = World::on_sqlite().await;
+    world.tiktok.webhooks().change(|settings| settings.target = None);
+    let (host, api) = world.start().await;
+    let account = world.connect(&api, "ada_public").await.id;
+    world
+        .tiktok
+        .faults()
+        .put("init", Fault::new("video_init", Action::Delay { ms: 600_000 }).once());
+    let post = api.publish(&pull_post(&account, "nobody asked")).await;
+    holds("the init is on its way", || world.calls("video_init") == 1).await;
+    host.kill().await;
+    world
+        .database
+        .execute("UPDATE accounts SET status = 'reauth_required', status_code = 'invalid_grant'")
+        .await;
+    let _host = world.program.serve().await;
+    until("the step was tried without a token", async || {
+        let jobs = "jobs WHERE kind = 'publish' AND status = 'ready' AND last_error = 'no_token'";
+        (world.database.count(jobs).await == 1).then_some(())
+    })
+    .await;
+    assert_eq!(api.post_state(&post).await["status"], "publishing");
+    world.connect(&api, "ada_public").await;
+    api.post_becomes(&post, "unconfirmed").await;
+    assert_eq!(world.calls("video_init"), 1);
+    let seen = api
+        .get(&format!("/api/platforms/tiktok/posts/{post}/journal"))
+        .await
+        .json();
+    assert_eq!(seen["observations"][0]["outcome"], "unknown", "{seen}");
+}
+
+#[tokio::test]
+async fn a_pull_whose_account_was_disconnected_before_its_answer_was_read_is_unconfirmed() {
+    let world = World::on_sqlite().await;
+    world.tiktok.webhooks().change(|settings| settings.target = None);
+    let (host, api) = world.start().await;
+    let account = world.connect(&api, "ada_public").await.id;
+    world
+        .tiktok
+        .faults()
+        .put("init", Fault::new("video_init", Action::Delay { ms: 600_000 }).once());
+    let post = api.publish(&pull_post(&account, "disconnected")).await;
+    holds("the init is on its way", || world.calls("video_init") == 1).await;
+    host.kill().await;
+    world
+        .database
+        .execute("UPDATE accounts SET status = 'revoked', status_code = 'user'")
+        .await;
+    let _host = world.program.serve().await;
+    api.post_becomes(&post, "unconfirmed").await;
+    let seen = api
+        .get(&format!("/api/platforms/tiktok/posts/{post}/journal"))
+        .await
+        .json();
+    assert_eq!(seen["observations"][0]["source"], "host", "{seen}");
+    assert_eq!(world.calls("video_init"), 1);
+}
+
 #[tokio::test]
 async fn a_pull_that_never_left_is_sent_later_and_makes_one_post() {
     let world = World::on_sqlite().await;

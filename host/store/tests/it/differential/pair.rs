@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use patchbay_app::{
     env::{Clock, FixedClock},
     model::{
-        AccountStatus, ApiKey, DataKey, DataKeyState, Flow, Job, JobKind, KeyScope, Lease, Media, PostStatus,
-        PostTransition, Session,
+        AccountStatus, ApiKey, CommitOutcome, DataKey, DataKeyState, Flow, Job, JobKind, KeyScope, Lease, Media,
+        NewPullUrl, Observation, ObservationSource, PostStatus, PostTransition, Session,
     },
     store::{
         AccountFilter, Claim, DeadFilter, Enqueued, EventFilter, JobEnd, PageRequest, PostFilter, QuotaChange,
@@ -290,6 +290,19 @@ impl Pair {
                     } else {
                         QuotaChange::Hold(MINUTE)
                     },
+                    observations: vec![Observation {
+                        id: self.make.id(),
+                        step: post.step,
+                        source: ObservationSource::Webhook,
+                        outcome: if *frees {
+                            CommitOutcome::Happened
+                        } else {
+                            CommitOutcome::Unknown
+                        },
+                        code: None,
+                        observed_at: self.clock.now(),
+                    }],
+                    adopts: remote_ref.map(|remote_ref| format!("ref-{remote_ref}")),
                 };
                 let _ = both!(self, op, |s| s.record_step(lease, &record));
             }
@@ -297,6 +310,11 @@ impl Pair {
                 let (lease, tenant, id) = self.claimed_post(*lease, true)?;
                 let name = name.to_string();
                 let _ = both!(self, op, |s| s.mark_about_to(lease, tenant, id, *step, &name));
+                let url = NewPullUrl {
+                    token_hash: pull_token(id, *step),
+                    media: MediaId::from_uuid(id.as_uuid()),
+                };
+                let _ = both!(self, op, |s| s.add_pull_urls(lease, tenant, id, *step, &[url], MINUTE));
             }
             Op::Receipt(post, step, name) => {
                 let (tenant, id) = pick(&self.posts, *post)?;
@@ -307,6 +325,9 @@ impl Pair {
                 let (tenant, id) = pick(&self.posts, *post)?;
                 let name = name.to_string();
                 let _ = both!(self, op, |s| s.clear_mark(tenant, id, *step, &name));
+                let takes = step % 2 == 0;
+                let _ = both!(self, op, |s| s.pull_url(pull_token(id, *step), takes));
+                let _ = both!(self, op, |s| s.close_unfetched(tenant, id, *step));
             }
             Op::Cancel(post) => {
                 let (tenant, id) = pick(&self.posts, *post)?;
@@ -660,6 +681,11 @@ impl Pair {
         }
         for &(tenant, post) in &self.posts {
             let _ = both!(self, "commits", |s| s.commits(tenant, post));
+            let _ = both!(self, "observations", |s| s.observations(tenant, post));
+            for step in 0..3 {
+                let _ = both!(self, "stray_ref", |s| s.stray_ref(tenant, post, step));
+                let _ = both!(self, "pull_url", |s| s.pull_url(pull_token(post, step), true));
+            }
         }
         let _ = both!(self, "job_stats", |s| s.job_stats());
         let _ = both!(self, "next_due", |s| s.next_due(&JobKind::ALL));
@@ -672,6 +698,14 @@ impl Pair {
         }
         let _ = both!(self, "dead_jobs", |s| s.dead_jobs(TENANT, DeadFilter::default(), page));
     }
+}
+
+/// The hash of the one pull URL of a call.
+fn pull_token(post: PostId, step: i64) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash[..16].copy_from_slice(post.as_uuid().as_bytes());
+    hash[16..24].copy_from_slice(&step.to_be_bytes());
+    hash
 }
 
 fn texts(ids: &[u8]) -> Vec<String> {

@@ -136,6 +136,16 @@ suite! {
         keeping_a_file_never_shortens_its_life,
         expired_files_are_taken_out_in_bounded_steps,
     }
+    questions {
+        what_a_step_observed_is_listed,
+        a_pull_url_gives_its_file_until_it_expires_or_its_post_ends,
+        of_a_fetch_and_a_close_at_once_one_wins,
+        pull_urls_need_a_live_lease_of_their_post,
+        ended_pull_urls_are_forgotten_in_bounded_steps,
+        a_stray_event_wakes_the_one_post_with_an_open_call_and_names_its_attempt,
+        two_open_calls_or_two_strays_settle_nothing,
+        an_attempt_that_never_answered_keeps_later_ones_ambiguous_for_a_day,
+    }
     slots {
         never_more_places_than_the_limit,
         a_full_window_tells_when_a_place_frees,

@@ -546,6 +546,8 @@ pub fn step(post: &PostRecord, status: PostStatus) -> StepRecord {
         run_at: None,
         events: Vec::new(),
         quota: QuotaChange::Keep,
+        observations: Vec::new(),
+        adopts: None,
     }
 }
 

@@ -154,10 +154,16 @@ impl Api {
 
     /// The journal of irreversible calls.
     pub async fn journal(&self, id: &str) -> Vec<Value> {
-        let journal = self
-            .get(&format!("/api/platforms/tiktok/posts/{id}/journal"))
-            .await
-            .ok();
-        journal["data"].as_array().unwrap().clone()
+        self.whole_journal(id).await["data"].as_array().unwrap().clone()
+    }
+
+    /// What was observed of irreversible calls whose answer is missing.
+    pub async fn observations(&self, id: &str) -> Vec<Value> {
+        self.whole_journal(id).await["observations"].as_array().unwrap().clone()
+    }
+
+    async fn whole_journal(&self, id: &str) -> Value {
+        let path = format!("/api/platforms/tiktok/posts/{id}/journal");
+        self.get(&path).await.json()
     }
 }

@@ -3,9 +3,12 @@
 //! hold envelopes, never tokens.
 
 use std::{
+    fs::{File, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -41,11 +44,17 @@ struct Line {
     refresh_due_at: Option<DateTime<Utc>>,
 }
 
-/// An append-only file of renewed tokens.
+/// How long an append waits for another process that writes. That one may be stopped; then the record is written beside
+/// it, since a token that is in no file is worse off.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// An append-only file of renewed tokens. Several processes may share it: an API and its workers on one machine. All of
+/// its work happens on blocking threads.
 #[derive(Clone)]
 pub struct TokenJournal {
     path: PathBuf,
-    // Held for the length of an append or a rewrite; all of it happens on blocking threads.
+    // Those of one process wait for each other in here, without a deadline.
     lock: Arc<Mutex<()>>,
 }
 
@@ -67,7 +76,8 @@ impl TokenJournal {
         let line = encode(record)?;
         let this = self.clone();
         tokio::task::spawn_blocking(move || {
-            let _guard = this.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            let _first = this.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            let _guard = this.lock_within(PATIENCE);
             let mut file = private_append(&this.path)?;
             file.write_all(line.as_bytes())?;
             file.sync_data()
@@ -76,8 +86,8 @@ impl TokenJournal {
         .map_err(io::Error::other)?
     }
 
-    /// Reads all whole records, oldest first, and drops those older than `keep` from the file. A torn last line is
-    /// skipped: its append never returned.
+    /// Reads all whole records, oldest first, and drops those older than `keep` from the file, unless another process is
+    /// writing. A torn line is skipped: its append never returned, or has not yet.
     ///
     /// # Errors
     /// The file cannot be read or rewritten.
@@ -89,7 +99,8 @@ impl TokenJournal {
     }
 
     fn replay_blocking(&self, oldest: DateTime<Utc>) -> io::Result<Vec<JournalRecord>> {
-        let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let _first = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = self.lock_within(Duration::ZERO);
         let bytes = match std::fs::read(&self.path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -103,7 +114,7 @@ impl TokenJournal {
                 Some(_) | None => dropped = true,
             }
         }
-        if dropped {
+        if dropped && guard.is_some() {
             let fresh = self.path.with_extension("new");
             match std::fs::remove_file(&fresh) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -117,6 +128,22 @@ impl TokenJournal {
             std::fs::rename(&fresh, &self.path)?;
         }
         Ok(records)
+    }
+}
+
+impl TokenJournal {
+    /// The right to write among processes. `None`: somebody else has it, or the file system knows no
+    /// locks. It is of a file beside the journal, which a rewrite replaces.
+    fn lock_within(&self, patience: Duration) -> Option<File> {
+        let file = private_append(&self.path.with_extension("lock")).ok()?;
+        let until = Instant::now() + patience;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Some(file),
+                Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(PAUSE),
+                Err(_) => return None,
+            }
+        }
     }
 }
 
@@ -212,6 +239,41 @@ mod tests {
         assert_eq!(versions(&journal, now).await, [2]);
         journal.append(&record(3, now)).await.unwrap();
         assert_eq!(versions(&journal, now).await, [2, 3]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn processes_that_share_the_file_lose_no_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
+        let writer = TokenJournal::at(&path);
+        let writing = tokio::spawn(async move {
+            for version in 1..=200 {
+                // Something old each time, for the other one to drop.
+                writer
+                    .append(&record(-version, now - TimeDelta::hours(50)))
+                    .await
+                    .unwrap();
+                writer.append(&record(version, now)).await.unwrap();
+            }
+        });
+        let other = TokenJournal::at(&path);
+        while !writing.is_finished() {
+            versions(&other, now).await;
+        }
+        writing.await.unwrap();
+        assert_eq!(versions(&other, now).await, (1..=200).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_process_that_stands_still_keeps_nobody_from_writing() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = TokenJournal::at(&dir.path().join("journal"));
+        let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
+        let _stopped = journal.lock_within(Duration::ZERO).unwrap();
+        journal.append(&record(1, now - TimeDelta::hours(50))).await.unwrap();
+        journal.append(&record(2, now)).await.unwrap();
+        assert_eq!(versions(&journal, now).await, [2]);
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::{World, send};
 
 /// What answers without a key, and what it says then.
-const OPEN: [(&str, &str, u16); 11] = [
+const OPEN: [(&str, &str, u16); 12] = [
     // Signed by the platform.
     ("POST", "/api/platforms/{provider}/webhooks", 401),
     ("POST", "/api/webhooks/{provider}", 401),
@@ -19,6 +19,8 @@ const OPEN: [(&str, &str, u16); 11] = [
     // With the token of a connect session.
     ("GET", "/api/platforms/{provider}/authorize", 401),
     ("GET", "/api/auth/{provider}", 401),
+    // A secret in the path, told to one platform for one attempt.
+    ("GET", "/api/media/pull/{token}", 404),
     // The worker secret.
     ("POST", "/api/workers/token-refresh", 401),
     ("POST", "/api/workers/webhooks", 401),

@@ -1,6 +1,9 @@
 //! A simulated TikTok, taps on the lines to it, a media host, and the programs that are to use them.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use axum::{Router, http::header, routing::get};
 use patchbay_server::demo::sample::{self, Filler, SampleSpec};
@@ -16,6 +19,8 @@ use crate::{Answer, Api, Database, Host, Program, Tap, api::http};
 
 /// The app's own media host.
 pub const MEDIA_HOST: &str = "media.patchbay.example";
+/// The host itself, as the platform knows it.
+const HOST_NAME: &str = "host.patchbay.example";
 /// The smallest chunk that TikTok takes. So files of several chunks stay small.
 pub const CHUNK: u64 = 5_242_880;
 /// A file of four chunks, the last one larger than the others.
@@ -90,6 +95,9 @@ impl World {
         config.switches.post_id_seconds = 1;
         config.switches.owned_domains.push(MEDIA_HOST.to_owned());
         config.switches.pull_map.insert(MEDIA_HOST.to_owned(), media);
+        config.switches.owned_domains.push(HOST_NAME.to_owned());
+        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        config.switches.pull_map.insert(HOST_NAME.to_owned(), here);
         let client_key = config.client_key.clone();
         let tiktok = Simulator::start(config).await.unwrap();
         let api_tap = Tap::hearing(tiktok.api);
@@ -146,6 +154,17 @@ impl World {
         self.program
             .clone()
             .with("PATCHBAY__PROVIDERS__TIKTOK__SIMULATOR_HOSTS", pairs.join(","))
+    }
+
+    /// The program under an address that the platform can fetch from.
+    #[must_use]
+    pub fn reachable(&self) -> Program {
+        let callback = format!("http://127.0.0.1:{}/api/platforms/tiktok/callback", self.program.port);
+        self.program
+            .clone()
+            .with("PATCHBAY__SERVER__PUBLIC_URL", format!("https://{HOST_NAME}"))
+            // Browsers come back as ever.
+            .with("TIKTOK_REDIRECT_URI", callback)
     }
 
     /// Another host on the same database and for the same browser address.
@@ -272,6 +291,11 @@ pub fn pull_post(account: &str, title: &str) -> Value {
         title,
         &json!({ "url": format!("https://{MEDIA_HOST}/sample.mp4") }),
     )
+}
+
+/// A public video post of an uploaded file that TikTok fetches from the host. See [`World::reachable`].
+pub fn hosted_post(account: &str, title: &str, media: &str) -> Value {
+    video(account, title, &json!({ "id": media, "transfer": "pull" }))
 }
 
 fn video(account: &str, title: &str, media: &Value) -> Value {

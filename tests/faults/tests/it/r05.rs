@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use patchbay_faults::{Figures, Scale, world, world_on_sqlite};
 use patchbay_rig::{
     Api, World, on_postgres, seed,
-    world::{CHUNK, file_post, pull_post, video_bytes},
+    world::{CHUNK, file_post, hosted_post, pull_post, video_bytes},
 };
 use patchbay_simulator_tiktok::simkit::{Action, Fault, When};
 use serde_json::Value;
@@ -20,10 +20,21 @@ const POSTS_EACH: usize = 4;
 /// Of a hundred calls so many lose their answer.
 const LOST: u8 = 30;
 
+/// How the media reach the platform.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Road {
+    /// Sent in chunks.
+    File,
+    /// Fetched from somewhere.
+    Pull,
+    /// Fetched from the host.
+    Hosted,
+}
+
 struct Asked {
     id: String,
     title: String,
-    is_pull: bool,
+    road: Road,
 }
 
 #[tokio::test]
@@ -36,28 +47,30 @@ async fn r05_on_postgres() {
     on_postgres(async |database| lose_answers("R05 postgres", world(database).await).await).await;
 }
 
-async fn lose_answers(row: &str, world: World) {
+async fn lose_answers(row: &str, mut world: World) {
     let seed = seed();
     let accounts = Scale::of_run().pick(10, 250);
+    world.program = world.reachable();
     let (_host, api) = world.start().await;
     let small = api.upload(video_bytes(2_500_000, seed)).await;
     let large = api.upload(video_bytes(2 * CHUNK, seed)).await;
     let (mut wanted, mut pullers) = (Vec::new(), BTreeSet::new());
     for number in 0..accounts {
         let account = new_account(&world, &api, number).await;
-        // An account sends files or is pulled from, so that its calls tell which.
-        let is_pull = number % 2 == 0;
-        if is_pull {
+        // An account has posts of one road, so that its calls tell which.
+        let road = [Road::Pull, Road::File, Road::Hosted, Road::File][number % 4];
+        if road != Road::File {
             pullers.insert(format!("fresh_{number}"));
         }
         for post in 0..POSTS_EACH {
             let title = format!("post {post} of {number}");
             let media = if post == 0 { &large } else { &small };
-            let body = match is_pull {
-                true => pull_post(&account, &title),
-                false => file_post(&account, &title, media),
+            let body = match road {
+                Road::Pull => pull_post(&account, &title),
+                Road::Hosted => hosted_post(&account, &title, &small),
+                Road::File => file_post(&account, &title, media),
             };
-            wanted.push((title, is_pull, body));
+            wanted.push((title, road, body));
         }
     }
     for (salt, op) in ["video_init", "upload", "status", "creator_info"]
@@ -68,10 +81,10 @@ async fn lose_answers(row: &str, world: World) {
         world.tiktok.faults().put(op, lost.percent(LOST, seed + salt as u64));
     }
     let asked: Vec<Asked> = stream::iter(wanted)
-        .map(async |(title, is_pull, body)| Asked {
+        .map(async |(title, road, body)| Asked {
             id: api.publish(&body).await,
             title,
-            is_pull,
+            road,
         })
         .buffer_unordered(8)
         .collect()
@@ -121,6 +134,8 @@ async fn lose_answers(row: &str, world: World) {
         99,
         tally.files_published * 100 / tally.files.max(1),
     );
+    figures.told("begun again: nothing had been fetched", "shown", tally.begun_again);
+    figures.told("settled by a webhook", "shown", tally.by_webhook);
     figures.told("unconfirmed, of pulls", "shown", tally.unconfirmed);
     figures.finish();
 }
@@ -133,6 +148,8 @@ struct Tally {
     files: usize,
     files_published: usize,
     open_pulls: usize,
+    begun_again: usize,
+    by_webhook: usize,
     no_verdict: usize,
 }
 
@@ -149,7 +166,14 @@ impl Tally {
             End::Stuck => self.stuck += 1,
             End::Failed => println!("{}: {}", post.title, state["failure"]),
         }
-        if post.is_pull {
+        let seen = |source: &str, outcome: &str| {
+            let all = observations.iter();
+            all.filter(|seen| seen["source"] == source && seen["outcome"] == outcome)
+                .count()
+        };
+        self.begun_again += seen("pull_url", "did_not_happen");
+        self.by_webhook += seen("webhook", "happened");
+        if post.road != Road::File {
             self.open_pulls += open.len();
         } else {
             self.files += 1;

@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
@@ -101,25 +101,96 @@ impl Clock for SystemClock {
 /// A clock that somebody else keeps, such as the database, as this process knows it: what it said last, and the time
 /// since then by a clock that nobody can set. So a host whose wall clock is wrong, or jumps, works on as the others do.
 #[derive(Debug)]
-pub struct FollowingClock(Mutex<(DateTime<Utc>, Instant)>);
+pub struct FollowingClock(Mutex<(DateTime<Utc>, Duration)>);
 
 impl FollowingClock {
     /// A clock that was just told the time.
     #[must_use]
     pub fn at(now: DateTime<Utc>) -> Arc<Self> {
-        Arc::new(Self(Mutex::new((micros(now), Instant::now()))))
+        Arc::new(Self(Mutex::new((micros(now), uptime::now()))))
     }
 
     /// Tells it the time anew.
     pub fn set(&self, now: DateTime<Utc>) {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = (micros(now), Instant::now());
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = (micros(now), uptime::now());
     }
 }
 
 impl Clock for FollowingClock {
     fn now(&self) -> DateTime<Utc> {
         let (at, told) = *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        micros(at + TimeDelta::from_std(told.elapsed()).unwrap_or_default())
+        micros(at + TimeDelta::from_std(uptime::now().saturating_sub(told)).unwrap_or_default())
+    }
+}
+
+/// A wall clock without its jumps, for a database that has no clock of its own (SQLite): the wall time at the start, and
+/// the time since then by a clock that nobody can set. A jump must not end leases of workers that live, nor tokens and
+/// flows before their time, nor make an old signature look new; and from within, a jump that is right cannot be told from
+/// one that is wrong.
+///
+/// So no jump is followed, but this clock goes a little faster or slower ([`SLEW`]) for as long as the wall clock says
+/// something else. A second that NTP sets is made up in a minute, which no lease notices. An hour would take days:
+/// meanwhile the host tells that clocks disagree, and a restart takes the wall clock's word.
+///
+/// Sleep of the machine is no jump: it counts as time that has passed.
+#[derive(Debug)]
+pub struct SteadyClock {
+    wall: Arc<dyn Clock>,
+    /// What it showed last, and when.
+    last: Mutex<(DateTime<Utc>, Duration)>,
+}
+
+/// One second in so many is what a [`SteadyClock`] goes faster or slower.
+const SLEW: u32 = 60;
+
+impl SteadyClock {
+    /// A clock that begins with what this one shows.
+    #[must_use]
+    pub fn following(wall: Arc<dyn Clock>) -> Arc<Self> {
+        let last = Mutex::new((wall.now(), uptime::now()));
+        Arc::new(Self { wall, last })
+    }
+}
+
+impl Clock for SteadyClock {
+    fn now(&self) -> DateTime<Utc> {
+        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let up = uptime::now();
+        let now = steadily(last.0, up.saturating_sub(last.1), self.wall.now());
+        *last = (now, up);
+        micros(now)
+    }
+}
+
+/// The time a while after `last`, a little nearer to `wall`. It never goes back.
+fn steadily(last: DateTime<Utc>, passed: Duration, wall: DateTime<Utc>) -> DateTime<Utc> {
+    let most = TimeDelta::from_std(passed / SLEW).unwrap_or_default();
+    let now = last + TimeDelta::from_std(passed).unwrap_or_default();
+    now + (wall - now).clamp(-most, most)
+}
+
+/// A clock that nobody can set, and that goes on while the machine sleeps.
+mod uptime {
+    use std::time::Duration;
+
+    /// Since some time in the past.
+    #[cfg(unix)]
+    pub(super) fn now() -> Duration {
+        use rustix::time::{ClockId, clock_gettime};
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        const CLOCK: ClockId = ClockId::Boottime;
+        // Elsewhere it goes on by itself.
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        const CLOCK: ClockId = ClockId::Monotonic;
+        clock_gettime(CLOCK).try_into().unwrap_or_default()
+    }
+
+    /// Since the first look.
+    #[cfg(not(unix))]
+    pub(super) fn now() -> Duration {
+        use std::{sync::LazyLock, time::Instant};
+        static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+        FIRST.elapsed()
     }
 }
 
@@ -206,4 +277,47 @@ impl Rng for SeededRng {
 
 fn micros(time: DateTime<Utc>) -> DateTime<Utc> {
     time.duration_trunc(TimeDelta::microseconds(1)).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use chrono::{DateTime, TimeDelta, Utc};
+
+    use super::{Clock, FixedClock, SteadyClock, steadily};
+
+    fn start() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_790_000_000, 0).unwrap()
+    }
+
+    #[test]
+    fn a_steady_clock_does_not_jump() {
+        let wall = FixedClock::at(start());
+        let steady = SteadyClock::following(Arc::clone(&wall) as Arc<dyn Clock>);
+        wall.advance(Duration::from_secs(24 * 3_600));
+        let now = steady.now();
+        assert!(now >= start() && now < start() + TimeDelta::hours(1), "{now}");
+        assert!(steady.now() >= now);
+    }
+
+    #[test]
+    fn a_steady_clock_comes_nearer_to_the_wall_clock() {
+        let minute = Duration::from_secs(60);
+        let later = start() + TimeDelta::minutes(1);
+        assert_eq!(steadily(start(), minute, later), later);
+        let half = TimeDelta::milliseconds(500);
+        assert_eq!(steadily(start(), minute, later + half), later + half);
+        assert_eq!(steadily(start(), minute, later - half), later - half);
+        let second = TimeDelta::seconds(1);
+        assert_eq!(steadily(start(), minute, later + TimeDelta::days(1)), later + second);
+        assert_eq!(steadily(start(), minute, later - TimeDelta::days(1)), later - second);
+    }
+
+    #[test]
+    fn time_while_the_machine_slept_has_passed() {
+        let night = Duration::from_secs(8 * 3_600);
+        let morning = start() + TimeDelta::hours(8);
+        assert_eq!(steadily(start(), night, morning), morning);
+    }
 }

@@ -11,6 +11,8 @@ pub struct Claim {
     pub tenant: String,
     /// Since 1970.
     pub at: Duration,
+    /// The job was running: a lease had ended.
+    pub is_takeover: bool,
 }
 
 /// Writes down every claim of a kind from now on. The hosts need not run yet, but the schema must be there.
@@ -18,28 +20,34 @@ pub async fn watch(database: &Database, kind: &str) {
     match database {
         Database::Sqlite(_) => {
             database
-                .execute("CREATE TABLE test_claims (n INTEGER PRIMARY KEY, at INTEGER, tenant BLOB, job BLOB)")
+                .execute(
+                    "CREATE TABLE test_claims (n INTEGER PRIMARY KEY, at INTEGER, tenant BLOB, job BLOB, was TEXT)",
+                )
                 .await;
             database
                 .execute(&format!(
                     "CREATE TRIGGER test_claims AFTER UPDATE ON jobs
                      WHEN NEW.fence > OLD.fence AND NEW.status = 'running' AND NEW.kind = '{kind}'
                      BEGIN
-                         INSERT INTO test_claims (at, tenant, job)
-                         VALUES (CAST(unixepoch('subsec') * 1000000 AS INTEGER), NEW.tenant_id, NEW.id);
+                         INSERT INTO test_claims (at, tenant, job, was)
+                         VALUES (CAST(unixepoch('subsec') * 1000000 AS INTEGER), NEW.tenant_id, NEW.id, OLD.status);
                      END"
                 ))
                 .await;
         }
         Database::Postgres(_) => {
             database
-                .execute("CREATE TABLE test_claims (n BIGSERIAL PRIMARY KEY, at TIMESTAMPTZ, tenant UUID, job UUID)")
+                .execute(
+                    "CREATE TABLE test_claims
+                         (n BIGSERIAL PRIMARY KEY, at TIMESTAMPTZ, tenant UUID, job UUID, was TEXT)",
+                )
                 .await;
             database
                 .execute(
                     "CREATE FUNCTION test_claims() RETURNS TRIGGER LANGUAGE plpgsql AS $$
                      BEGIN
-                         INSERT INTO test_claims (at, tenant, job) VALUES (clock_timestamp(), NEW.tenant_id, NEW.id);
+                         INSERT INTO test_claims (at, tenant, job, was)
+                         VALUES (clock_timestamp(), NEW.tenant_id, NEW.id, OLD.status);
                          RETURN NULL;
                      END $$",
                 )
@@ -59,11 +67,11 @@ pub async fn watch(database: &Database, kind: &str) {
 pub async fn all(database: &Database) -> Vec<Claim> {
     let select = match database {
         Database::Sqlite(_) => {
-            "SELECT at || ' ' || lower(hex(tenant)) || ' ' || lower(hex(job)) FROM test_claims ORDER BY n"
+            "SELECT at || ' ' || lower(hex(tenant)) || ' ' || lower(hex(job)) || ' ' || was FROM test_claims ORDER BY n"
         }
         Database::Postgres(_) => {
             "SELECT CAST(EXTRACT(EPOCH FROM at) * 1000000 AS BIGINT) || ' ' || replace(CAST(tenant AS TEXT), '-', '')
-                 || ' ' || replace(CAST(job AS TEXT), '-', '')
+                 || ' ' || replace(CAST(job AS TEXT), '-', '') || ' ' || was
              FROM test_claims
              ORDER BY n"
         }
@@ -76,6 +84,7 @@ pub async fn all(database: &Database) -> Vec<Claim> {
                 at: Duration::from_micros(words[0].parse().unwrap()),
                 tenant: words[1].to_owned(),
                 job: words[2].to_owned(),
+                is_takeover: words[3] == "running",
             }
         })
         .collect()

@@ -1,5 +1,5 @@
-//! A bad line: a TCP proxy before the database or a platform that delays, drips, cuts, refuses, loses answers, or lets
-//! nothing through.
+//! A bad line: a TCP proxy before the database or a platform that delays, drips, cuts, refuses, resets, loses answers,
+//! or lets nothing through.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -56,6 +56,8 @@ enum Passage {
     Silent,
     /// Nobody listens.
     Refused,
+    /// Connections are taken, and reset at the first word.
+    Reset,
 }
 
 /// Requests whose answers are lost on the way, after they have taken effect.
@@ -123,6 +125,14 @@ impl Proxy {
         });
     }
 
+    /// Ends every connection, and resets (RST) new ones as soon as something is sent.
+    pub fn reset(&self) {
+        self.change(|rules| {
+            rules.passage = Passage::Reset;
+            rules.cuts += 1;
+        });
+    }
+
     /// Loses the answers of some of the requests that hold this text: they are passed on, answered, and then the
     /// connection ends.
     pub fn lose_answers(&self, request: &str, per_mille: u64, seed: u64) {
@@ -133,7 +143,7 @@ impl Proxy {
         });
     }
 
-    /// Answers that were lost.
+    /// Answers that were lost, and requests that were reset.
     pub fn lost(&self) -> u64 {
         self.line.lost.load(Ordering::SeqCst)
     }
@@ -195,6 +205,10 @@ async fn carry(client: TcpStream, line: Arc<Line>) {
     let whole = async {
         // Behind a pulled cable nobody answers the first packet either.
         passable(&line).await;
+        if line.rules.borrow().passage == Passage::Reset {
+            reset(&client, &line).await;
+            return;
+        }
         let Ok(server) = TcpStream::connect(line.target).await else {
             return;
         };
@@ -211,6 +225,13 @@ async fn carry(client: TcpStream, line: Arc<Line>) {
     tokio::select! {
         () = whole => {}
         _ = rules.wait_for(|rules| rules.cuts != cuts) => {}
+    }
+}
+
+async fn reset(client: &TcpStream, line: &Line) {
+    if client.readable().await.is_ok() {
+        line.lost.fetch_add(1, Ordering::SeqCst);
+        client.set_zero_linger().ok();
     }
 }
 

@@ -19,7 +19,7 @@ use std::{fs::File, path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
-    env::{Clock, Env, Ids},
+    env::{Clock, Env, Ids, SteadyClock},
     model::JobKind,
     store::{Store, StoreError, StoreResult},
 };
@@ -99,8 +99,11 @@ impl SqliteStore {
         Ok(Self {
             writer,
             readers,
-            // The database's clock is the clock of its only host.
-            clock: options.clock.unwrap_or_else(|| Env::system().clock),
+            // The database's clock is the clock of its only host. Leases of an earlier process, whatever its clock said,
+            // end at the start (`end_orphaned_leases`).
+            clock: options
+                .clock
+                .unwrap_or_else(|| SteadyClock::following(Env::system().clock)),
             ids: options.ids,
             _lock: lock,
         })

@@ -17,4 +17,5 @@ mod r13;
 mod r14;
 mod r15;
 mod r18;
+mod r19;
 mod tokens;

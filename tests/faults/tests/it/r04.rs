@@ -1,6 +1,9 @@
 //! R04: hosts are killed at each of the 13 points of a publish, for files in several chunks and for pulls. Afterwards
 //! every post is there once, or its outcome is shown as not known.
 
+use std::sync::Mutex;
+
+use futures_util::future::join_all;
 use patchbay_faults::{Figures, Scale, world, world_on_sqlite};
 use patchbay_rig::{
     Api, World, on_postgres, seed,
@@ -39,24 +42,46 @@ enum Road {
 
 #[tokio::test]
 async fn r04_on_sqlite() {
-    kill_at_every_point("R04 sqlite", world_on_sqlite().await).await;
+    let seed = seed();
+    let (worlds, rounds) = scale();
+    let runs =
+        (0..worlds).map(async |number| kill_at_every_point(world_on_sqlite().await, rounds, seed + number).await);
+    report("R04 sqlite", seed, &join_all(runs).await);
 }
 
 #[tokio::test]
 async fn r04_on_postgres() {
-    on_postgres(async |database| kill_at_every_point("R04 postgres", world(database).await).await).await;
+    let seed = seed();
+    let (worlds, rounds) = scale();
+    let tallies = Mutex::new(Vec::new());
+    let runs = (0..worlds).map(|number| {
+        let tallies = &tallies;
+        on_postgres(async move |database| {
+            let tally = kill_at_every_point(world(database).await, rounds, seed + number).await;
+            tallies.lock().unwrap().push(tally);
+        })
+    });
+    join_all(runs).await;
+    let tallies = tallies.into_inner().unwrap();
+    // Without PostgreSQL there is nothing to tell.
+    if !tallies.is_empty() {
+        report("R04 postgres", seed, &tallies);
+    }
 }
 
-async fn kill_at_every_point(row: &str, world: World) {
-    let seed = seed();
+/// Worlds at once, since most of a kill is waiting, and kills at each point and on each road in one of them.
+fn scale() -> (u64, usize) {
+    Scale::of_run().pick((1, 1), (4, 5))
+}
+
+async fn kill_at_every_point(world: World, rounds: usize, seed: u64) -> Tally {
     let random = Random::seeded(seed);
     let (host, api) = world.start().await;
     let media = api.upload(video_bytes(3 * CHUNK + 1_234, seed)).await;
     host.kill().await;
 
-    let mut figures = Figures::new(row, seed);
     let mut tally = Tally::default();
-    for _ in 0..Scale::of_run().pick(1, 20) {
+    for _ in 0..rounds {
         for (point, file, pull) in POINTS {
             for (road, most) in [(Road::File, file), (Road::Pull, pull)] {
                 if most > 0 {
@@ -66,22 +91,38 @@ async fn kill_at_every_point(row: &str, world: World) {
             }
         }
     }
-    let published = tally.ends.iter().filter(|kill| kill.end == End::Published).count();
-    let unknowable = tally
-        .ends
-        .iter()
-        .filter(|kill| kill.end == End::Unconfirmed && kill.may_be_unknown());
-    let decidable = tally.ends.len() - unknowable.count();
-    figures.at_least("kills at points", POINTS.len(), tally.ends.len());
-    figures.is("doubles", 0, doubles(&world, tally.ends.iter().map(|kill| &kill.title)));
-    figures.is("stuck", 0, tally.count(End::Stuck));
-    figures.is("failed without a reason", 0, tally.without_reason);
-    figures.is("unconfirmed without an open question", 0, tally.without_question);
-    figures.told("unconfirmed", "shown", tally.count(End::Unconfirmed));
+    tally.doubles = doubles(&world, tally.ends.iter().map(|kill| &kill.title));
+    tally
+}
+
+fn report(row: &str, seed: u64, tallies: &[Tally]) {
+    let (worlds, rounds) = scale();
+    let ends = || tallies.iter().flat_map(|tally| &tally.ends);
+    let count = |end| ends().filter(|kill| kill.end == end).count();
+    let sum = |of: fn(&Tally) -> usize| tallies.iter().map(of).sum::<usize>();
+    let unknowable = ends().filter(|kill| kill.end == End::Unconfirmed && kill.may_be_unknown());
+    let decidable = ends().count() - unknowable.count();
+    let least = POINTS.map(|(point, ..)| ends().filter(|kill| kill.point == point).count());
+    let mut figures = Figures::new(row, seed);
+    figures.told("kills", "", ends().count());
+    figures.at_least(
+        "kills at each point",
+        worlds as usize * rounds,
+        least.into_iter().min().unwrap_or(0),
+    );
+    figures.is("doubles", 0, sum(|tally| tally.doubles));
+    figures.is("stuck", 0, count(End::Stuck));
+    figures.is("failed without a reason", 0, sum(|tally| tally.without_reason));
+    figures.is(
+        "unconfirmed without an open question",
+        0,
+        sum(|tally| tally.without_question),
+    );
+    figures.told("unconfirmed", "shown", count(End::Unconfirmed));
     figures.at_least(
         "finished alone, of the decidable, %",
         99.0,
-        published as f64 * 100.0 / decidable as f64,
+        count(End::Published) as f64 * 100.0 / decidable as f64,
     );
     figures.finish();
 }
@@ -91,6 +132,7 @@ struct Tally {
     ends: Vec<Kill>,
     without_reason: usize,
     without_question: usize,
+    doubles: usize,
 }
 
 struct Kill {
@@ -107,10 +149,6 @@ impl Kill {
 }
 
 impl Tally {
-    fn count(&self, end: End) -> usize {
-        self.ends.iter().filter(|kill| kill.end == end).count()
-    }
-
     /// One post, one kill, and the end.
     async fn kill(&mut self, world: &World, api: &Api, (point, at): (&'static str, u64), road: Road, media: &str) {
         let number = self.ends.len();

@@ -18,6 +18,8 @@ use crate::{
 const HOSTS: usize = 3;
 /// Time moves by this much: less than any wait between two tries of one account.
 const STEP: Duration = Duration::from_secs(60);
+/// More than the host waits for an answer about tokens.
+const LATE_MS: u64 = 40_000;
 /// More than the longest wait between two tries.
 const RECOVERY: TimeDelta = TimeDelta::minutes(30);
 
@@ -39,22 +41,31 @@ async fn r09_a_day_without_the_token_endpoint_disconnects_nobody() {
         let begun = world.calls("token");
 
         let morning = cluster.now();
-        let mut hour = -1;
+        let (mut hour, mut late) = (-1, 0);
         while cluster.now() - morning < TimeDelta::hours(24) {
             let now = (cluster.now() - morning).num_hours();
             if now != hour {
                 hour = now;
                 line.heal();
                 world.tiktok.faults().clear("token");
+                late += world.tiktok.faults().hits("late");
+                world.tiktok.faults().clear("late");
                 match trouble(hour) {
-                    Some(fault) => world.tiktok.faults().put("token", fault),
-                    None => line.refuse(),
+                    Trouble::Answers(action) => world.tiktok.faults().put("token", Fault::new("token", action)),
+                    Trouble::Late => {
+                        world.tiktok.faults().put("token", Fault::new("token", plain(503)));
+                        // One call of each host: the others would have to wait for real.
+                        let late = Fault::new("token", Action::Delay { ms: LATE_MS }).times(HOSTS as u32);
+                        world.tiktok.faults().put("late", late);
+                    }
+                    Trouble::Refused => line.refuse(),
+                    Trouble::Reset => line.reset(),
                 }
             }
             cluster.work(&[JobKind::Refresh]).await;
             cluster.advance(STEP);
         }
-        let tries = world.calls("token") - begun;
+        let tries = world.calls("token") - begun + line.lost() as usize;
         let renewed = before.len() - lagging(&world.database, &before).await.len();
 
         line.heal();
@@ -67,6 +78,7 @@ async fn r09_a_day_without_the_token_endpoint_disconnects_nobody() {
         let mut figures = Figures::new("R09", seed);
         figures.told("accounts", "1000", accounts);
         figures.at_least("refused or lost calls in 24 h", accounts * 50, tries);
+        figures.at_least("of them timed out", 2 * HOSTS as u64, late);
         figures.is("renewed meanwhile", 0, renewed);
         figures.is("accounts to be connected again", 0, reauths(&world.database).await);
         figures.is(
@@ -80,14 +92,28 @@ async fn r09_a_day_without_the_token_endpoint_disconnects_nobody() {
     .await;
 }
 
-/// What is wrong in this hour. `None`: the platform cannot be reached at all.
-fn trouble(hour: i64) -> Option<Fault> {
-    let plain = |status| Action::Status {
+/// What is wrong.
+enum Trouble {
+    /// It answers, or hangs up.
+    Answers(Action),
+    /// It answers after the caller has gone.
+    Late,
+    /// Nobody listens.
+    Refused,
+    /// The connection is reset.
+    Reset,
+}
+
+fn plain(status: u16) -> Action {
+    Action::Status {
         status,
         body: "upstream error".to_owned(),
         content_type: "text/plain".to_owned(),
         when: When::Before,
-    };
+    }
+}
+
+fn trouble(hour: i64) -> Trouble {
     let page = |status| Action::Html {
         status,
         when: When::Before,
@@ -97,7 +123,7 @@ fn trouble(hour: i64) -> Option<Fault> {
         status: Some(status),
         message: None,
     };
-    let action = match hour % 8 {
+    Trouble::Answers(match hour % 10 {
         0 => plain(500),
         1 => page(502),
         2 => plain(429),
@@ -105,7 +131,8 @@ fn trouble(hour: i64) -> Option<Fault> {
         4 => refusal("server_error", 503),
         5 => refusal("temporarily_unavailable", 200),
         6 => page(200),
-        _ => return None,
-    };
-    Some(Fault::new("token", action))
+        7 => return Trouble::Refused,
+        8 => return Trouble::Reset,
+        _ => return Trouble::Late,
+    })
 }

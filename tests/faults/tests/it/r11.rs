@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
-use patchbay_faults::{Figures, Scale, world};
+use patchbay_faults::{Figures, Fleet, Scale, Server, WallClock, world, world_on};
 use patchbay_rig::{
-    on_postgres, seed,
+    Api, World, on_postgres, seed,
     world::{MEDIA_HOST, pull_post},
 };
 use patchbay_simulator_tiktok::{Flow, PostRecord, simkit::Random};
@@ -31,37 +31,101 @@ async fn r11_all_hosts_together_keep_to_the_inits_of_a_minute() {
         let seed = seed();
         let (hosts, accounts, minutes) = Scale::of_run().pick((4, 3, 4), (8, 20, 10));
         let cluster = Cluster::start(world(database).await, hosts).await;
-        let ids = connect(&cluster, accounts).await;
-        // More than there is time for. The platform refuses each of them at once, so that no other limit is met first.
-        let wanted = ids.iter().flat_map(|id| {
-            (0..minutes * (INITS_PER_MINUTE + 1)).map(move |number| refused_post(id, &format!("{id} {number}"), number))
-        });
-        ask_for(&cluster, wanted).await;
+        let ids = connect(&cluster.world, &cluster.api, accounts).await;
+        ask_for(&cluster.api, refused_posts(&ids, minutes)).await;
         let begin = cluster.now();
         while cluster.now() - begin < TimeDelta::minutes(minutes as i64) {
             cluster.settle().await;
             cluster.advance_to_next(SECOND).await;
         }
-        let calls = inits(&cluster);
-        let busiest = calls.values().map(|times| most_within(times, TimeDelta::seconds(60)));
-        let least = calls.values().map(Vec::len).min().unwrap_or(0);
-        let mut figures = Figures::new("R11 compressed", seed);
-        let size = format!("{hosts} x {accounts} x {minutes}");
-        figures.told("hosts x accounts x minutes", "8 x 20 x 10", size);
-        figures.is("accounts that were called for", accounts, calls.len());
-        figures.at_most(
-            "inits of an account in any 60 s",
-            INITS_PER_MINUTE,
-            busiest.max().unwrap_or(0),
-        );
-        figures.at_least(
-            "use of what is allowed, %",
-            90,
-            least * 100 / (minutes * INITS_PER_MINUTE),
-        );
-        figures.finish();
+        report(
+            "R11 compressed",
+            seed,
+            &cluster.world,
+            (hosts, accounts, minutes),
+            begin,
+        )
+        .finish();
     })
     .await;
+}
+
+/// In real time, with kills, a database that crashes, and clocks that are wrong. Only at full scale.
+#[tokio::test]
+async fn r11_killed_hosts_keep_to_the_inits_of_a_minute() {
+    if Scale::of_run() == Scale::Fast {
+        return;
+    }
+    let Some(server) = Server::start().await else { return };
+    let seed = seed();
+    let random = Random::seeded(seed);
+    let (hosts, accounts, minutes) = (8, 20, 10);
+    let mut world = world_on(&server).await;
+    world.program = world.program.with("PATCHBAY__DATABASE__MAX_CONNECTIONS", "6");
+    let mut programs = vec![world.program.clone()];
+    programs.extend((1..hosts).map(|_| world.replica()));
+    for (number, wrong) in [(1, "+1h"), (2, "-1h")] {
+        let Some((program, clock)) = WallClock::of(programs[number].clone()) else {
+            return;
+        };
+        clock.shift(wrong);
+        programs[number] = program;
+    }
+    let mut fleet = Fleet::of(&world, programs).await;
+    let ids = connect(&world, &fleet.api, accounts).await;
+    ask_for(&fleet.api, refused_posts(&ids, minutes)).await;
+    let begin = world.tiktok.clock().now();
+    let left = || (begin + TimeDelta::minutes(minutes as i64) - world.tiktok.clock().now()).to_std();
+    let (mut kills, mut restarts) = (0, 0);
+    while let Ok(left) = left() {
+        let pause = Duration::from_secs(random.between(10, 30));
+        tokio::time::sleep(pause.min(left)).await;
+        if restarts == 0 && left < Duration::from_mins(minutes as u64) / 2 {
+            server.kill().await;
+            server.start_again().await;
+            restarts += 1;
+        } else {
+            let victim = usize::try_from(random.between(0, hosts as u64)).unwrap();
+            fleet.kill(victim).await;
+            fleet.start_again(victim).await;
+            kills += 1;
+        }
+    }
+    let mut figures = report("R11 postgres", seed, &world, (hosts, accounts, minutes), begin);
+    figures.told("hosts killed", "", kills);
+    figures.is("crashes of the database", 1, restarts);
+    figures.is("hosts that ended by themselves", 0, fleet.crashed());
+    figures.finish();
+}
+
+/// How many inits there were, since this time for the use and ever for the limit.
+fn report(
+    name: &str,
+    seed: u64,
+    world: &World,
+    (hosts, accounts, minutes): (usize, usize, usize),
+    begin: DateTime<Utc>,
+) -> Figures {
+    let calls = inits(world);
+    let busiest = calls.values().map(|times| most_within(times, TimeDelta::seconds(60)));
+    let end = begin + TimeDelta::minutes(minutes as i64);
+    let used = |times: &Vec<_>| times.iter().filter(|at| (begin..end).contains(at)).count();
+    let least = calls.values().map(used).min().unwrap_or(0);
+    let mut figures = Figures::new(name, seed);
+    let size = format!("{hosts} x {accounts} x {minutes}");
+    figures.told("hosts x accounts x minutes", "8 x 20 x 10", size);
+    figures.is("accounts that were called for", accounts, calls.len());
+    figures.at_most(
+        "inits of an account in any 60 s",
+        INITS_PER_MINUTE,
+        busiest.max().unwrap_or(0),
+    );
+    figures.at_least(
+        "use of what is allowed, %",
+        90,
+        least * 100 / (minutes * INITS_PER_MINUTE),
+    );
+    figures
 }
 
 #[tokio::test]
@@ -77,11 +141,11 @@ async fn r12_all_hosts_together_keep_to_the_pending_drafts_of_a_day() {
         // The platform would refuse the sixth. Here it counts instead.
         world.tiktok.change_switches(|switches| switches.pending_drafts = 1_000);
         let cluster = Cluster::start(world, hosts).await;
-        let ids = connect(&cluster, accounts).await;
+        let ids = connect(&cluster.world, &cluster.api, accounts).await;
         let wanted = ids
             .iter()
             .flat_map(|id| (0..drafts).map(move |number| draft(id, &format!("{id} {number}"))));
-        ask_for(&cluster, wanted).await;
+        ask_for(&cluster.api, wanted).await;
         let (mut most, mut least, mut settled) = (0, usize::MAX, 0);
         let all = accounts * drafts;
         let begin = cluster.now();
@@ -122,18 +186,26 @@ async fn r12_all_hosts_together_keep_to_the_pending_drafts_of_a_day() {
     .await;
 }
 
-async fn connect(cluster: &Cluster, accounts: usize) -> Vec<String> {
+async fn connect(world: &World, api: &Api, accounts: usize) -> Vec<String> {
     let mut ids = Vec::new();
     for number in 0..accounts {
-        ids.push(new_account(&cluster.world, &cluster.api, number).await);
+        ids.push(new_account(world, api, number).await);
     }
     ids
 }
 
-async fn ask_for(cluster: &Cluster, wanted: impl Iterator<Item = Value>) {
+async fn ask_for(api: &Api, wanted: impl Iterator<Item = Value>) {
     stream::iter(wanted)
-        .for_each_concurrent(8, async |wanted| drop(cluster.api.publish(&wanted).await))
+        .for_each_concurrent(8, async |wanted| drop(api.publish(&wanted).await))
         .await;
+}
+
+/// More for each account than there is time for. The platform refuses each of them at once, so that no other limit is met
+/// first.
+fn refused_posts(accounts: &[String], minutes: usize) -> impl Iterator<Item = Value> {
+    accounts.iter().flat_map(move |id| {
+        (0..minutes * (INITS_PER_MINUTE + 1)).map(move |number| refused_post(id, &format!("{id} {number}"), number))
+    })
 }
 
 /// A post of a URL that the platform does not know to be ours: it answers the init with a refusal. Drafts and direct
@@ -159,9 +231,9 @@ fn draft(account: &str, title: &str) -> Value {
 }
 
 /// When inits came, by account.
-fn inits(cluster: &Cluster) -> BTreeMap<String, Vec<DateTime<Utc>>> {
+fn inits(world: &World) -> BTreeMap<String, Vec<DateTime<Utc>>> {
     let mut times: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for call in cluster.world.tiktok.journal().calls() {
+    for call in world.tiktok.journal().calls() {
         if INITS.contains(&&*call.op) {
             times.entry(call.account.unwrap_or_default()).or_default().push(call.at);
         }

@@ -9,12 +9,14 @@ use patchbay_faults::{
     webhooks::{Kind, Webhook},
     world_on, world_on_sqlite,
 };
-use patchbay_rig::{World, seed};
+use patchbay_rig::{Database, World, seed};
 
 /// Longest wait for the rest: one body that never comes to an end is given up after 20 s.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Largest body that a host takes.
 const LARGEST: usize = 256 * 1024;
+/// Numbers of those that come before any poison begin here.
+const BEFORE: usize = 10_000_000;
 /// Claims of a body that ends its readers, before it is put aside.
 const CLAIMS: u64 = 3;
 
@@ -53,9 +55,20 @@ async fn is_put_aside(name: &str, world: &World, mut fleet: Fleet, deadly: Deadl
     let seed = seed();
     world.connect(&fleet.api, "ada_public").await;
     let webhooks = Webhooks::of(world, &world.tiktok.account("ada_public").unwrap().open_id);
+    let Deadly { every, of } = deadly;
+    // First as it is without poison.
+    let maker = webhooks.clone();
+    let calm = Load {
+        total: Some(of / 4),
+        make: Box::new(move |number| maker.healthy(number + BEFORE)),
+        ..Load::new(&webhooks, &fleet.urls, rate, seed)
+    };
+    calm.start().ended().await;
+    all_read(&world.database, PATIENCE).await;
+    let without = times_to_read(&world.database).await;
+
     let unreadable = unreadable(&webhooks);
     let maker = webhooks.clone();
-    let Deadly { every, of } = deadly;
     let load = Load {
         total: Some(of),
         make: Box::new(move |number| match number % every {
@@ -83,6 +96,9 @@ async fn is_put_aside(name: &str, world: &World, mut fleet: Fleet, deadly: Deadl
     let verdict = check(&world.database, &history).await;
     let count = |kind| history.webhooks.iter().filter(|webhook| webhook.kind == kind).count();
     let mut figures = Figures::new(name, seed);
+    let with = times_to_read(&world.database).await.split_off(without.len());
+    figures.told("p99 until one was read, without poison", "", p99(without));
+    figures.told("p99 with poison", "≤ 2 x", p99(with));
     figures.told("healthy webhooks", "", count(Kind::Healthy));
     figures.told("unreadable and deadly ones", "", count(Kind::Poison) + count(Kind::Odd));
     figures.at_least("hosts that the deadly ones ended", CLAIMS as usize, deaths);
@@ -92,6 +108,28 @@ async fn is_put_aside(name: &str, world: &World, mut fleet: Fleet, deadly: Deadl
     figures.is("hosts that are down", 0, fleet.crashed());
     println!("{:?}, {:?}", verdict.codes, history.outcomes());
     figures.finish();
+}
+
+/// How long webhooks were stored before they were read, in their order.
+async fn times_to_read(database: &Database) -> Vec<Duration> {
+    let took = match database {
+        Database::Sqlite(_) => "finished_at - created_at",
+        Database::Postgres(_) => "CAST(EXTRACT(EPOCH FROM finished_at - created_at) * 1000000 AS BIGINT)",
+    };
+    let select = format!(
+        "SELECT CAST({took} AS TEXT) FROM jobs WHERE kind = 'ingest' AND status = 'done' ORDER BY created_at, id"
+    );
+    let times = database.texts(&select).await;
+    times
+        .iter()
+        .map(|took| Duration::from_micros(took.parse().unwrap_or_default()))
+        .collect()
+}
+
+fn p99(mut times: Vec<Duration>) -> String {
+    times.sort();
+    let p99 = times.get((times.len() * 99).div_ceil(100).saturating_sub(1));
+    p99.map_or("none".to_owned(), |time| format!("{:.2} s", time.as_secs_f64()))
 }
 
 async fn is_idle(world: &World) -> bool {

@@ -2,13 +2,12 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use patchbay_faults::{Figures, Fleet, Scale, Server, claims, world_on};
-use patchbay_rig::{Api, Database, seed, until, world::file_post, world::video_bytes};
+use patchbay_faults::{Figures, Fleet, Scale, Server, claims, world_on, world_on_sqlite};
+use patchbay_rig::{Api, Database, World, seed, until, world::file_post, world::video_bytes};
 use serde_json::json;
 
 use crate::posts::new_account;
 
-const HOSTS: usize = 2;
 /// Jobs at once in one host.
 const CONCURRENCY: usize = 8;
 /// Accounts of the tenant with the backlog.
@@ -17,15 +16,23 @@ const BUSY_ACCOUNTS: usize = 8;
 const OTHER_ACCOUNTS: usize = 12;
 
 #[tokio::test]
-async fn r14_a_tenant_with_a_backlog_does_not_hold_up_another() {
+async fn r14_a_tenant_with_a_backlog_does_not_hold_up_another_on_postgres() {
     let Some(server) = Server::start().await else { return };
+    is_fair("R14 postgres", world_on(&server).await, 2).await;
+}
+
+#[tokio::test]
+async fn r14_a_tenant_with_a_backlog_does_not_hold_up_another_on_sqlite() {
+    is_fair("R14 sqlite", world_on_sqlite().await, 1).await;
+}
+
+async fn is_fair(name: &str, mut world: World, hosts: usize) {
     let seed = seed();
     let scale = Scale::of_run();
-    let mut world = world_on(&server).await;
     world.program = world
         .program
         .with("PATCHBAY__WORKERS__CONCURRENCY", CONCURRENCY.to_string());
-    let fleet = Fleet::start(&world, HOSTS).await;
+    let fleet = Fleet::start(&world, hosts).await;
     let busy = fleet.api.with_key(Some(&world.key_of("busy").await));
     let other = fleet.api.with_key(Some(&world.key_of("other").await));
     let media = busy.upload(video_bytes(2_500_000, seed)).await;
@@ -47,7 +54,7 @@ async fn r14_a_tenant_with_a_backlog_does_not_hold_up_another() {
     let mut posts = Vec::new();
     for round in 0..rounds {
         second.tick().await;
-        let api = other.at(&fleet.urls[round % HOSTS]);
+        let api = other.at(&fleet.urls[round % hosts]);
         let wanted = file_post(&accounts[round % OTHER_ACCOUNTS], &format!("other {round}"), &media);
         posts.push(api.publish(&wanted).await);
     }
@@ -57,9 +64,15 @@ async fn r14_a_tenant_with_a_backlog_does_not_hold_up_another() {
         asked.keys().all(|job| starts.first.contains_key(job)).then_some(starts)
     })
     .await;
+    let now = match world.database {
+        Database::Sqlite(_) => "unixepoch() * 1000000",
+        Database::Postgres(_) => "now()",
+    };
     let left = world
         .database
-        .count("jobs WHERE kind = 'publish' AND status = 'ready' AND correlation_id = 'backlog' AND due_at <= now()")
+        .count(&format!(
+            "jobs WHERE kind = 'publish' AND status = 'ready' AND correlation_id = 'backlog' AND due_at <= {now}"
+        ))
         .await;
 
     let mut delays = Vec::new();
@@ -75,7 +88,7 @@ async fn r14_a_tenant_with_a_backlog_does_not_hold_up_another() {
         most_between = most_between.max(between);
     }
     delays.sort();
-    let mut figures = Figures::new("R14 postgres", seed);
+    let mut figures = Figures::new(name, seed);
     figures.is("backlog of one tenant", backlog as u64, due);
     figures.at_least("of it still due at the end", 1, left);
     figures.is("posts of the other tenant that were begun", rounds, delays.len());
@@ -84,7 +97,7 @@ async fn r14_a_tenant_with_a_backlog_does_not_hold_up_another() {
     // At worst every worker begins one of the other tenant in the moment before it sees this one, and once more.
     figures.at_most(
         "begun for the busy one while one waited",
-        2 * HOSTS * CONCURRENCY,
+        2 * hosts * CONCURRENCY,
         most_between,
     );
     figures.finish();
@@ -99,6 +112,46 @@ async fn publish_next_year(api: &Api, account: &str, media: &str, number: usize)
 /// Copies each waiting post and its job so often, all due now. How many jobs there are more.
 async fn multiply(database: &Database, times: usize) -> u64 {
     // Every column is copied that is not named, so that a new one needs no change here.
+    if let Database::Sqlite(_) = database {
+        let posts = copied(
+            database,
+            "posts",
+            &[
+                ("id", "randomblob(16)"),
+                ("scheduled_at", "NULL"),
+                ("idempotency_key", "original.idempotency_key || n"),
+            ],
+        )
+        .await;
+        let jobs = copied(
+            database,
+            "jobs",
+            &[
+                ("id", "randomblob(16)"),
+                ("target", "made.id"),
+                ("run_at", "unixepoch() * 1000000"),
+                ("due_at", "unixepoch() * 1000000"),
+                ("created_at", "unixepoch() * 1000000"),
+                ("correlation_id", "'backlog'"),
+            ],
+        )
+        .await;
+        database
+            .execute(&format!(
+                "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {times})
+                 {posts} FROM posts AS original, numbers WHERE original.scheduled_at IS NOT NULL"
+            ))
+            .await;
+        return database
+            .execute(&format!(
+                "{jobs}
+                 FROM posts AS made
+                 JOIN posts AS post ON post.account_id = made.account_id AND post.scheduled_at IS NOT NULL
+                 JOIN jobs AS original ON original.target = post.id AND original.kind = 'publish'
+                 WHERE made.scheduled_at IS NULL"
+            ))
+            .await;
+    }
     database
         .execute(&format!(
             "WITH made AS (
@@ -119,23 +172,49 @@ async fn multiply(database: &Database, times: usize) -> u64 {
         .await
 }
 
+/// An insertion into a table of what `original` has, but for these columns.
+async fn copied(database: &Database, table: &str, changes: &[(&str, &str)]) -> String {
+    let columns = database
+        .texts(&format!("SELECT name FROM pragma_table_info('{table}')"))
+        .await;
+    let values: Vec<_> = columns
+        .iter()
+        .map(|column| match changes.iter().find(|(name, _)| name == column) {
+            Some((_, value)) => (*value).to_owned(),
+            None => format!("original.{column}"),
+        })
+        .collect();
+    format!(
+        "INSERT INTO {table} ({}) SELECT {}",
+        columns.join(", "),
+        values.join(", ")
+    )
+}
+
 /// First jobs of these posts: tenant, and when they were stored.
 async fn asked(database: &Database, posts: &[String]) -> HashMap<String, (String, Duration)> {
     let targets: Vec<_> = posts
         .iter()
         .map(|post| format!("'{}'", &post["post_".len()..]))
         .collect();
-    let rows = database
-        .texts(&format!(
+    let targets = targets.join(", ");
+    let select = match database {
+        Database::Sqlite(_) => format!(
+            "SELECT lower(hex(id)) || ' ' || lower(hex(tenant_id)) || ' ' || MIN(created_at)
+             FROM jobs
+             WHERE kind = 'publish' AND lower(hex(target)) IN ({targets})
+             GROUP BY target"
+        ),
+        Database::Postgres(_) => format!(
             "SELECT DISTINCT ON (target) replace(CAST(id AS TEXT), '-', '') || ' '
                  || replace(CAST(tenant_id AS TEXT), '-', '') || ' '
                  || CAST(EXTRACT(EPOCH FROM created_at) * 1000000 AS BIGINT)
              FROM jobs
-             WHERE kind = 'publish' AND replace(CAST(target AS TEXT), '-', '') IN ({})
-             ORDER BY target, created_at",
-            targets.join(", ")
-        ))
-        .await;
+             WHERE kind = 'publish' AND replace(CAST(target AS TEXT), '-', '') IN ({targets})
+             ORDER BY target, created_at"
+        ),
+    };
+    let rows = database.texts(&select).await;
     rows.iter()
         .map(|row| {
             let words: Vec<_> = row.split(' ').collect();

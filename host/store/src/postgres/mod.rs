@@ -14,6 +14,7 @@ mod posts;
 mod questions;
 mod slot_waits;
 mod slots;
+mod turns;
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 

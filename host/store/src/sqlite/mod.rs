@@ -13,6 +13,7 @@ mod posts;
 mod questions;
 mod slot_waits;
 mod slots;
+mod turns;
 
 use std::{fs::File, path::Path, sync::Arc, time::Duration};
 

@@ -47,8 +47,8 @@ impl Lane {
     /// How many loops work it off in one process.
     pub(crate) fn loops(self, config: &WorkersConfig) -> usize {
         match self {
-            // They are read together, and one reader is faster than any database.
-            Self::Webhooks => 1,
+            // They are read together. While the database settles what one has read, the other reads.
+            Self::Webhooks => 2,
             // Few, but each may wait for a slow platform.
             Self::Refresh => 4,
             Self::Publish => config.concurrency.max(1),

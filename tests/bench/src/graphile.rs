@@ -106,6 +106,18 @@ fn count(ctx: &WorkerContext) {
     }
 }
 
+/// What it is, and how it is set.
+pub fn describe(task: Task) -> String {
+    let claims = match task {
+        Task::Effect => "one job a claim".to_owned(),
+        Task::Nothing => format!("local queue of {LOCAL_QUEUE}"),
+    };
+    format!(
+        "graphile_worker 0.14.1, {claims}, {} ms poll, {CONCURRENCY} jobs at once",
+        POLL.as_millis()
+    )
+}
+
 impl Graphile {
     /// Starts one on a database that has the host's tables.
     ///
@@ -136,18 +148,6 @@ impl Graphile {
             pool,
             task,
         })
-    }
-
-    /// What it is, and how it is set.
-    pub fn describe(&self) -> String {
-        let claims = match self.task {
-            Task::Effect => "one job a claim".to_owned(),
-            Task::Nothing => format!("local queue of {LOCAL_QUEUE}"),
-        };
-        format!(
-            "graphile_worker 0.14.1, {claims}, {} ms poll, {CONCURRENCY} jobs at once",
-            POLL.as_millis()
-        )
     }
 
     /// Gives it so many jobs at one instant. Returns how many a second it works off.
@@ -201,8 +201,12 @@ impl Graphile {
         execute(
             &mut tx,
             format!(
-                "SELECT count(graphile_worker.add_job('{name}', json_build_object({payload})))
-                 FROM generate_series(1, {jobs}) AS n;
+                "SELECT count(*)
+                 FROM graphile_worker.add_jobs((
+                     SELECT array_agg(
+                         ('{name}', json_build_object({payload}), NULL, NULL, NULL, NULL, NULL, NULL)
+                             ::graphile_worker.job_spec)
+                     FROM generate_series(1, {jobs}) AS n));
                  ANALYZE graphile_worker._private_jobs"
             ),
         )

@@ -31,6 +31,8 @@ struct State {
     resets: u32,
     resets_since: Instant,
     closing_since: Option<Instant>,
+    /// The driver is at work, and looks at the deadline before it rests.
+    driver_awake: bool,
 }
 
 /// One request, from its arrival to the end of its response.
@@ -67,14 +69,16 @@ impl Activity {
                 resets: 0,
                 resets_since: first_byte,
                 closing_since: None,
+                driver_awake: false,
             }),
             driver: AtomicWaker::new(),
         })
     }
 
-    /// Wakes the driver when a deadline may have come closer behind its back.
+    /// Wakes the driver when a deadline may have come closer behind its back, from its next look at the deadline on.
     pub(super) fn register(&self, driver: &Waker) {
         self.driver.register(driver);
+        self.state().driver_awake = true;
     }
 
     pub(super) fn head_begun(&self) {
@@ -116,7 +120,8 @@ impl Activity {
     }
 
     pub(super) fn deadline(&self, limits: &Limits) -> Deadline {
-        let state = self.state();
+        let mut state = self.state();
+        state.driver_awake = false;
         if state.resets > limits.h2_resets {
             return Deadline::Abuse;
         }
@@ -131,6 +136,15 @@ impl Activity {
             Some(since) => since.max(state.quiet_since) + limits.headers,
             None => state.quiet_since + limits.idle,
         })
+    }
+
+    /// HTTP/1 requests are handled by the driver itself: to be woken then would only cost another round.
+    fn wake_driver(&self, state: MutexGuard<'_, State>) {
+        let is_awake = state.driver_awake;
+        drop(state);
+        if !is_awake {
+            self.driver.wake();
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -153,8 +167,7 @@ impl InFlight {
             Some((_, since)) => *since = now,
             None => state.unread.push((self.number, now)),
         }
-        drop(state);
-        self.activity.driver.wake();
+        self.activity.wake_driver(state);
     }
 
     /// The response has nothing to send at the moment.
@@ -181,7 +194,6 @@ impl Drop for InFlight {
             }
             state.resets += 1;
         }
-        drop(state);
-        self.activity.driver.wake();
+        self.activity.wake_driver(state);
     }
 }

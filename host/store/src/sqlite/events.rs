@@ -35,53 +35,14 @@ impl Events for SqliteStore {
         let mut tx = self.begin().await?;
         let now = micros(self.time());
         let mut stored = HashSet::with_capacity(webhooks.len());
-        for part in parts(webhooks) {
-            let mut insert = QueryBuilder::<Sqlite>::new(
-                "INSERT INTO inbox
-                     (id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id) ",
-            );
-            insert.push_values(part, |mut row, NewWebhook { item, .. }| {
-                row.push_bind(item.id.as_uuid())
-                    .push_bind(item.tenant.as_uuid())
-                    .push_bind(item.provider.as_str())
-                    .push_bind(&item.client_id)
-                    .push_bind(&item.scheme)
-                    .push_bind(&item.digest[..])
-                    .push_bind(&item.body)
-                    .push_bind(micros(item.received_at))
-                    .push_bind(&item.correlation_id);
-            });
-            insert.push(" ON CONFLICT (tenant_id, provider, digest) DO NOTHING RETURNING id");
-            let ids: Vec<Uuid> = insert.build_query_scalar().fetch_all(&mut *tx).await.map_err(db)?;
-            stored.extend(ids);
-        }
-        let new: Vec<_> = webhooks
-            .iter()
-            .filter(|w| stored.contains(&w.item.id.as_uuid()))
-            .collect();
-        for part in parts(&new) {
-            let mut insert = QueryBuilder::<Sqlite>::new(
-                "INSERT INTO jobs
-                     (id, tenant_id, kind, target, status, run_at, due_at, attempts, fence, correlation_id, created_at) ",
-            );
-            insert.push_values(part, |mut row, NewWebhook { item, job }| {
-                row.push_bind(job.as_uuid())
-                    .push_bind(item.tenant.as_uuid())
-                    .push("'ingest'")
-                    .push_bind(item.id.as_uuid())
-                    .push("'ready'")
-                    .push_bind(now)
-                    .push_bind(now)
-                    .push("0")
-                    .push("0")
-                    .push_bind(&item.correlation_id)
-                    .push_bind(now);
-            });
-            insert.build().execute(&mut *tx).await.map_err(db)?;
+        for part in webhooks.chunks(ROWS_TOGETHER) {
+            let new = insert_inbox(&mut tx, part).await?;
+            insert_jobs(&mut tx, &new, now).await?;
+            stored.extend(new.iter().map(|webhook| webhook.item.id));
         }
         tx.commit().await.map_err(db)?;
         let answers = webhooks.iter().map(|webhook| {
-            if stored.contains(&webhook.item.id.as_uuid()) {
+            if stored.contains(&webhook.item.id) {
                 StoredInbox::New
             } else {
                 StoredInbox::Duplicate
@@ -260,6 +221,63 @@ impl SqliteStore {
     }
 }
 
+/// Webhooks in one statement. Each statement is a trip to the thread that holds the connection; a statement of any number
+/// of rows is prepared once and kept (`STATEMENTS`).
+const ROWS_TOGETHER: usize = 64;
+
+/// Stores webhooks, and returns those that are new.
+async fn insert_inbox<'w>(
+    connection: &mut SqliteConnection,
+    webhooks: &'w [NewWebhook],
+) -> StoreResult<Vec<&'w NewWebhook>> {
+    let mut insert = QueryBuilder::<Sqlite>::new(
+        "INSERT INTO inbox
+             (id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id) ",
+    );
+    insert.push_values(webhooks, |mut row, NewWebhook { item, .. }| {
+        row.push_bind(item.id.as_uuid())
+            .push_bind(item.tenant.as_uuid())
+            .push_bind(item.provider.as_str())
+            .push_bind(&item.client_id)
+            .push_bind(&item.scheme)
+            .push_bind(&item.digest[..])
+            .push_bind(&item.body)
+            .push_bind(micros(item.received_at))
+            .push_bind(&item.correlation_id);
+    });
+    insert.push(" ON CONFLICT (tenant_id, provider, digest) DO NOTHING RETURNING id");
+    let ids: Vec<Uuid> = insert.build_query_scalar().fetch_all(connection).await.map_err(db)?;
+    let ids: HashSet<_> = ids.into_iter().collect();
+    let new = |webhook: &&NewWebhook| ids.contains(&webhook.item.id.as_uuid());
+    Ok(webhooks.iter().filter(new).collect())
+}
+
+/// Stores the jobs of new webhooks.
+async fn insert_jobs(connection: &mut SqliteConnection, webhooks: &[&NewWebhook], now: i64) -> StoreResult<()> {
+    if webhooks.is_empty() {
+        return Ok(());
+    }
+    let mut insert = QueryBuilder::<Sqlite>::new(
+        "INSERT INTO jobs
+             (id, tenant_id, kind, target, status, run_at, due_at, attempts, fence, correlation_id, created_at) ",
+    );
+    insert.push_values(webhooks, |mut row, NewWebhook { item, job }| {
+        row.push_bind(job.as_uuid())
+            .push_bind(item.tenant.as_uuid())
+            .push("'ingest'")
+            .push_bind(item.id.as_uuid())
+            .push("'ready'")
+            .push_bind(now)
+            .push_bind(now)
+            .push("0")
+            .push("0")
+            .push_bind(&item.correlation_id)
+            .push_bind(now);
+    });
+    insert.build().execute(connection).await.map_err(db)?;
+    Ok(())
+}
+
 /// Stores an event of Patchbay's own, unless its key was used before.
 pub(super) async fn add_own_event(
     connection: &mut SqliteConnection,
@@ -383,17 +401,6 @@ async fn revoke(
     }
     erase(connection, account.tenant, account.id, now).await?;
     finish_job(connection, JobKind::Refresh, account.id.as_uuid(), now).await
-}
-
-/// Rows by the power of two, at most 64: each statement is a trip to the thread that holds the connection, and each
-/// length a statement of its own to prepare.
-fn parts<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
-    std::iter::from_fn(move || {
-        let power = rows.len().checked_ilog2()?;
-        let (part, rest) = rows.split_at(1 << power.min(6));
-        rows = rest;
-        Some(part)
-    })
 }
 
 async fn read_inbox(connection: &mut SqliteConnection, id: InboxId) -> StoreResult<Option<InboxItem>> {

@@ -41,6 +41,9 @@ pub(crate) static MIGRATOR: Migrator = Migrator {
     ..sqlx::migrate!("../../migrations/sqlite")
 };
 
+/// Prepared statements that a connection keeps: all that there are, and two for each number of webhooks in a commit.
+const STATEMENTS: usize = 300;
+
 /// A store in one SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
@@ -206,6 +209,7 @@ fn connect_options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(Duration::from_secs(5))
+        .statement_cache_capacity(STATEMENTS)
         // After a burst the log shrinks back to 64 MiB.
         .pragma("journal_size_limit", "67108864")
 }

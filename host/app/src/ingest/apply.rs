@@ -4,7 +4,7 @@
 //! what never ends is left behind. What kills the whole process is known by its claims that were lost.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
@@ -27,7 +27,9 @@ use crate::{
 const MAX_ATTEMPTS: i32 = 25;
 /// Longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_hours(6);
-/// How long a provider may read one webhook. They are read in microseconds.
+/// How long others wait for a provider to read a webhook. They are read in microseconds.
+const PARSE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a provider may read one webhook before it is put aside. So long, since a busy machine is no poison.
 const PARSE_DEADLINE: Duration = Duration::from_secs(20);
 
 /// What a provider read, or the code of its refusal.
@@ -61,27 +63,33 @@ pub(crate) async fn run(app: &Arc<App>, jobs: &[Job]) -> Result<(), StoreError> 
         };
         (registered.clone(), request)
     });
-    let read = read_all(requests.collect()).await;
-    for ((job, _, item), read) in readable.iter().zip(read) {
-        ends.push(WebhookEnd {
-            lease: job.lease(),
-            inbox: item.id,
-            verdict: verdict(app, item, read),
-        });
-    }
+    let mut reading = Reading::of(requests.collect());
     let by_lease: HashMap<_, _> = readable.iter().map(|(job, _, item)| (job.lease(), item)).collect();
-    let mut news = false;
-    let all_settled = settle(app, jobs, ends).await?;
-    failpoint::hit("wh.done");
-    for (end, settled) in all_settled {
-        if let (Settled::Applied(_), Some(item)) = (&settled, by_lease.get(&end.lease)) {
-            news |= note(app, item, &settled);
+    loop {
+        let part = reading.part().await;
+        for (place, read) in part {
+            let (job, _, item) = &readable[place];
+            ends.push(WebhookEnd {
+                lease: job.lease(),
+                inbox: item.id,
+                verdict: verdict(app, item, read),
+            });
+        }
+        if ends.is_empty() {
+            return Ok(());
+        }
+        let all_settled = settle(app, jobs, std::mem::take(&mut ends)).await?;
+        failpoint::hit("wh.done");
+        let mut news = false;
+        for (end, settled) in all_settled {
+            if let (Settled::Applied(_), Some(item)) = (&settled, by_lease.get(&end.lease)) {
+                news |= note(app, item, &settled);
+            }
+        }
+        if news {
+            app.wake();
         }
     }
-    if news {
-        app.wake();
-    }
-    Ok(())
 }
 
 /// The provider that can read a webhook, or why nobody is to try.
@@ -98,36 +106,89 @@ fn sort_out(app: &App, job: &Job, item: Option<InboxItem>) -> Result<(Arc<Regist
     Ok((registered, item))
 }
 
-/// Lets providers read webhooks, one after another, on a thread where nothing else waits. One that does not come to an
-/// end keeps its thread; the rest goes on in another.
-async fn read_all(requests: Vec<(Arc<Registered>, WebhookRequest)>) -> Vec<Read> {
-    let mut answers = Vec::with_capacity(requests.len());
-    let mut rest: Arc<[_]> = requests.into();
-    while !rest.is_empty() {
+/// Webhooks that providers read, one after another, on a thread where nothing else waits. One that takes long is waited for
+/// apart, and the rest goes on in another thread.
+struct Reading {
+    requests: Arc<[(Arc<Registered>, WebhookRequest)]>,
+    /// The first one that nobody has read.
+    next: usize,
+    late: VecDeque<Late>,
+}
+
+/// A webhook that takes long.
+struct Late {
+    place: usize,
+    receive: mpsc::Receiver<Read>,
+    until: time::Instant,
+}
+
+impl Reading {
+    fn of(requests: Vec<(Arc<Registered>, WebhookRequest)>) -> Self {
+        Self {
+            requests: requests.into(),
+            next: 0,
+            late: VecDeque::new(),
+        }
+    }
+
+    /// What was read, by its place, as far as it can be had without waiting long. Nothing: at the end.
+    async fn part(&mut self) -> Vec<(usize, Read)> {
+        let mut part = Vec::new();
+        while part.is_empty() && self.next < self.requests.len() {
+            let mut receive = self.go_on();
+            while self.next < self.requests.len() {
+                match time::timeout(PARSE_PATIENCE, receive.recv()).await {
+                    Ok(Some(read)) => {
+                        part.push((self.next, read));
+                        self.next += 1;
+                    }
+                    // The thread is gone: the process ends, and others will read the rest.
+                    Ok(None) => return part,
+                    Err(_) => {
+                        self.late.push_back(Late {
+                            place: self.next,
+                            receive,
+                            until: time::Instant::now() + PARSE_DEADLINE,
+                        });
+                        self.next += 1;
+                        break;
+                    }
+                }
+            }
+        }
+        if part.is_empty()
+            && let Some(Late {
+                place,
+                mut receive,
+                until,
+            }) = self.late.pop_front()
+        {
+            match time::timeout_at(until, receive.recv()).await {
+                Ok(read) => part.extend(read.map(|read| (place, read))),
+                Err(_) => {
+                    error!("A provider does not come to an end with a webhook; its thread is left behind");
+                    part.push((place, Err("parse_deadline".to_owned())));
+                }
+            }
+        }
+        part
+    }
+
+    /// Has the rest read in a new thread. It ends when nobody waits for its answers any more.
+    fn go_on(&self) -> mpsc::Receiver<Read> {
+        let (requests, first) = (self.requests.clone(), self.next);
         // Room for all, so that a thread that was left behind never waits for a reader.
-        let (send, mut receive) = mpsc::channel(rest.len());
-        let requests = rest.clone();
+        let (send, receive) = mpsc::channel(requests.len() - first);
         // Not awaited: its answers come by the channel.
         drop(tokio::task::spawn_blocking(move || {
-            for (registered, request) in &*requests {
+            for (registered, request) in &requests[first..] {
                 if send.try_send(read(registered, request)).is_err() {
                     return;
                 }
             }
         }));
-        let before = answers.len();
-        loop {
-            match time::timeout(PARSE_DEADLINE, receive.recv()).await {
-                Ok(Some(answer)) => answers.push(answer),
-                Ok(None) => return answers,
-                Err(_) => break,
-            }
-        }
-        error!("A provider does not come to an end with a webhook; its thread is left behind");
-        answers.push(Err("parse_deadline".to_owned()));
-        rest = rest[answers.len() - before..].into();
+        receive
     }
-    answers
 }
 
 fn read(registered: &Registered, request: &WebhookRequest) -> Read {

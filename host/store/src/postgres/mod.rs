@@ -7,6 +7,7 @@ mod accounts;
 mod events;
 mod flows;
 mod jobs;
+mod kept;
 mod keys;
 mod media;
 mod post_effects;
@@ -30,6 +31,8 @@ use sqlx::{
     types::Json,
 };
 use uuid::Uuid;
+
+use kept::Kept;
 
 use crate::{OpenError, Options, error::db, open, rows};
 
@@ -56,6 +59,7 @@ pub struct PostgresStore {
     /// For renewed tokens, which must not be lost, and webhooks, which are answered within 2 s: neither waits behind
     /// ordinary work.
     reserved: PgPool,
+    inbox: Kept,
     clock: Option<Arc<dyn Clock>>,
     ids: Arc<dyn Ids>,
     begin: &'static str,
@@ -87,6 +91,7 @@ impl PostgresStore {
         Ok(Self {
             pool: pool(options.connections),
             reserved: pool(options.reserved_connections),
+            inbox: Kept::new(connect.clone(), options.acquire_timeout),
             clock: options.clock,
             ids: options.ids,
             begin: if options.pooler {

@@ -1,6 +1,6 @@
 //! Webhooks and events.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -9,7 +9,7 @@ use patchbay_app::{
         Account, AccountStatus, AppliedEvent, Event, InboxItem, JobKind, NewEvent, NewWebhook, Settled, WebhookEnd,
         WebhookVerdict,
     },
-    store::{Cursor, EventFilter, Events, Page, PageRequest, StoreResult, StoredInbox},
+    store::{Cursor, EventFilter, Events, Page, PageRequest, StoreError, StoreResult, StoredInbox},
 };
 use patchbay_core::{EventId, EventKind, InboxId, IncomingEvent, JobId, PostId, ProviderId, TenantId};
 use sqlx::{PgConnection, Postgres, QueryBuilder, postgres::PgRow};
@@ -20,7 +20,7 @@ use super::{
     accounts::erase,
     close,
     jobs::{end_claims, finish_job},
-    post_effects::{self, add_remote_ids, wake_post},
+    post_effects::{self, add_remote_ids},
     questions::wake_open_calls,
 };
 use crate::{
@@ -38,45 +38,18 @@ impl Events for PostgresStore {
         // Two commits at once that hold the same webhooks take them in the same order, and so never wait for each other.
         let mut order: Vec<&NewWebhook> = webhooks.iter().collect();
         order.sort_by_key(|webhook| webhook.item.digest);
-        let column = |read: fn(&NewWebhook) -> &str| order.iter().map(|w| read(w)).collect::<Vec<_>>();
-        // One statement, so that the senders wait for one round trip. Of equal ones in it the first is stored.
-        let stored: Vec<Uuid> = sqlx::query_scalar(
-            "WITH sent AS (
-                 SELECT *
-                 FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[],
-                     $8::timestamptz[], $9::text[], $10::uuid[])
-                     AS sent (id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id,
-                         job_id)),
-             stored AS (
-                 INSERT INTO inbox
-                     (id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id)
-                 SELECT id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id
-                 FROM sent
-                 ON CONFLICT (tenant_id, provider, digest) DO NOTHING
-                 RETURNING id)
-             INSERT INTO jobs
-                 (id, tenant_id, kind, target, status, run_at, due_at, attempts, fence, correlation_id, created_at)
-             SELECT sent.job_id, sent.tenant_id, 'ingest', sent.id, 'ready', COALESCE($11, now()),
-                 COALESCE($11, now()), 0, 0, sent.correlation_id, COALESCE($11, now())
-             FROM stored
-             JOIN sent ON sent.id = stored.id
-             RETURNING target",
-        )
-        .bind(order.iter().map(|w| w.item.id.as_uuid()).collect::<Vec<_>>())
-        .bind(order.iter().map(|w| w.item.tenant.as_uuid()).collect::<Vec<_>>())
-        .bind(column(|w| w.item.provider.as_str()))
-        .bind(column(|w| &w.item.client_id))
-        .bind(column(|w| &w.item.scheme))
-        .bind(order.iter().map(|w| &w.item.digest[..]).collect::<Vec<_>>())
-        .bind(order.iter().map(|w| &w.item.body[..]).collect::<Vec<_>>())
-        .bind(order.iter().map(|w| w.item.received_at).collect::<Vec<_>>())
-        .bind(column(|w| &w.item.correlation_id))
-        .bind(order.iter().map(|w| w.job.as_uuid()).collect::<Vec<_>>())
-        .bind(self.test_time())
-        .fetch_all(&self.reserved)
-        .await
-        .map_err(db)?;
-        let stored: HashSet<_> = stored.into_iter().collect();
+        let stored = loop {
+            let (mut connection, is_new) = self.inbox.take().await?;
+            match insert_inbox(&mut connection, &order, self.test_time()).await {
+                Ok(stored) => {
+                    self.inbox.keep(connection);
+                    break stored;
+                }
+                // What the broken connection may have committed is found by its digest.
+                Err(StoreError::Unavailable(_)) if !is_new => {}
+                Err(error) => return Err(error),
+            }
+        };
         Ok(webhooks
             .iter()
             .map(|webhook| {
@@ -260,17 +233,27 @@ impl PostgresStore {
             }
         }
         let new = insert_events(connection, incoming, &accounts, &posts, now).await?;
+        let is_new = |incoming: &Incoming<'_>| new.contains(&incoming.id.as_uuid());
+        let woken = incoming.iter().enumerate().filter_map(|(place, incoming)| {
+            let brings_news = matches!(
+                incoming.event.kind,
+                EventKind::PostProgress | EventKind::PostVisible { .. }
+            );
+            let (account, post) = (accounts[place]?, posts.get(&place)?);
+            (brings_news && is_new(incoming)).then_some((*post, account.tenant))
+        });
+        self.wake_posts(connection, woken.collect(), now).await?;
         let mut applied = Vec::with_capacity(incoming.len());
         let mut strays = BTreeSet::new();
         for (place, incoming) in incoming.iter().enumerate() {
-            let Incoming { item, id, event, .. } = *incoming;
+            let Incoming { item, event, .. } = *incoming;
             let account = accounts[place];
             let post = posts.get(&place).copied();
-            let is_new = new.contains(&id.as_uuid());
-            if is_new && let Some(account) = account {
+            if is_new(incoming)
+                && let Some(account) = account
+            {
                 let occurred_at = event.occurred_at.unwrap_or(item.received_at);
-                self.take_effect(connection, account, post, &event.kind, occurred_at, now)
-                    .await?;
+                take_effect(connection, account, post, &event.kind, occurred_at, now).await?;
                 if values::is_stray(event, post) {
                     strays.insert((account.tenant, account.id));
                 }
@@ -278,7 +261,7 @@ impl PostgresStore {
             applied.push(AppliedEvent {
                 name: event.name.clone(),
                 kind: event.kind.clone(),
-                is_new,
+                is_new: is_new(incoming),
                 account: account.map(|account| account.id),
                 post,
             });
@@ -289,33 +272,155 @@ impl PostgresStore {
         Ok(applied)
     }
 
-    async fn take_effect(
+    /// Makes the jobs of posts due now, or gives them new ones, if a worker can still learn something about them: as
+    /// [`post_effects::wake_post`] does for one.
+    async fn wake_posts(
         &self,
         connection: &mut PgConnection,
-        account: &Account,
-        post: Option<PostId>,
-        kind: &EventKind,
-        occurred_at: DateTime<Utc>,
+        posts: BTreeMap<PostId, TenantId>,
         now: DateTime<Utc>,
     ) -> StoreResult<()> {
-        match (kind, post) {
-            (EventKind::PostProgress | EventKind::PostVisible { .. }, Some(post)) => {
-                let job = JobId::from_uuid(self.ids.next());
-                wake_post(connection, job, account.tenant, post, now).await?;
-                if let EventKind::PostVisible { remote_ids } = kind
-                    && let Some(post) = post_effects::lock(connection, account.tenant, post).await?
-                {
-                    add_remote_ids(connection, post, remote_ids, now).await?;
-                }
-            }
-            (EventKind::AuthorizationRemoved { reason }, _) if occurred_at >= account.connected_at => {
-                revoke(connection, account, reason, now).await?;
-            }
-            // News of an unknown post, an end of an older grant, and what Patchbay does not act on.
-            _ => {}
+        if posts.is_empty() {
+            return Ok(());
         }
+        // In one order everywhere, so that two transactions with the same posts never wait for each other.
+        sqlx::query(
+            "INSERT INTO jobs
+                 (id, tenant_id, kind, target, status, concurrency_key, run_at, due_at, attempts, fence, correlation_id,
+                  created_at)
+             SELECT woken.job_id, posts.tenant_id, 'publish', posts.id, 'ready', posts.job_key, $4, $4, 0, 0,
+                 posts.correlation_id, $4
+             FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[]) AS woken (job_id, tenant_id, id)
+             JOIN posts ON posts.tenant_id = woken.tenant_id AND posts.id = woken.id
+             WHERE posts.status IN ('queued', 'publishing', 'inbox_delivered', 'unconfirmed')
+             ORDER BY posts.id
+             ON CONFLICT (target, kind) WHERE status IN ('ready', 'running') DO UPDATE
+             SET run_at = CASE WHEN jobs.status = 'ready' THEN LEAST(jobs.run_at, excluded.run_at) ELSE jobs.run_at END,
+                 due_at = CASE WHEN jobs.status = 'ready' THEN LEAST(jobs.due_at, excluded.run_at) ELSE jobs.due_at END,
+                 wake_at = CASE
+                     WHEN jobs.status = 'running' THEN LEAST(jobs.wake_at, excluded.run_at)
+                 END",
+        )
+        .bind(posts.iter().map(|_| self.ids.next()).collect::<Vec<_>>())
+        .bind(posts.values().map(|tenant| tenant.as_uuid()).collect::<Vec<_>>())
+        .bind(posts.keys().map(|post| post.as_uuid()).collect::<Vec<_>>())
+        .bind(now)
+        .execute(connection)
+        .await
+        .map_err(db)?;
         Ok(())
     }
+}
+
+/// What a new event does, besides waking its post.
+async fn take_effect(
+    connection: &mut PgConnection,
+    account: &Account,
+    post: Option<PostId>,
+    kind: &EventKind,
+    occurred_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> StoreResult<()> {
+    match (kind, post) {
+        (EventKind::PostVisible { remote_ids }, Some(post)) => {
+            if let Some(post) = post_effects::lock(connection, account.tenant, post).await? {
+                add_remote_ids(connection, post, remote_ids, now).await?;
+            }
+        }
+        (EventKind::AuthorizationRemoved { reason }, _) if occurred_at >= account.connected_at => {
+            revoke(connection, account, reason, now).await?;
+        }
+        // News of an unknown post, an end of an older grant, and what Patchbay does not act on.
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Stores webhooks and their jobs, and returns the ids of those that are new.
+async fn insert_inbox(
+    connection: &mut PgConnection,
+    webhooks: &[&NewWebhook],
+    time: Option<DateTime<Utc>>,
+) -> StoreResult<HashSet<Uuid>> {
+    if let [webhook] = webhooks {
+        return insert_one(connection, webhook, time).await;
+    }
+    let column = |read: fn(&NewWebhook) -> &str| webhooks.iter().map(|w| read(w)).collect::<Vec<_>>();
+    // One statement, so that the senders wait for one round trip. Of equal ones in it the first is stored.
+    let stored: Vec<Uuid> = sqlx::query_scalar(
+        "WITH sent AS (
+             SELECT *
+             FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[],
+                 $8::timestamptz[], $9::text[], $10::uuid[])
+                 AS sent (id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id,
+                     job_id)),
+         stored AS (
+             INSERT INTO inbox
+                 (id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id)
+             SELECT id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id
+             FROM sent
+             ON CONFLICT (tenant_id, provider, digest) DO NOTHING
+             RETURNING id)
+         INSERT INTO jobs
+             (id, tenant_id, kind, target, status, run_at, due_at, attempts, fence, correlation_id, created_at)
+         SELECT sent.job_id, sent.tenant_id, 'ingest', sent.id, 'ready', COALESCE($11, now()),
+             COALESCE($11, now()), 0, 0, sent.correlation_id, COALESCE($11, now())
+         FROM stored
+         JOIN sent ON sent.id = stored.id
+         RETURNING target",
+    )
+    .bind(webhooks.iter().map(|w| w.item.id.as_uuid()).collect::<Vec<_>>())
+    .bind(webhooks.iter().map(|w| w.item.tenant.as_uuid()).collect::<Vec<_>>())
+    .bind(column(|w| w.item.provider.as_str()))
+    .bind(column(|w| &w.item.client_id))
+    .bind(column(|w| &w.item.scheme))
+    .bind(webhooks.iter().map(|w| &w.item.digest[..]).collect::<Vec<_>>())
+    .bind(webhooks.iter().map(|w| &w.item.body[..]).collect::<Vec<_>>())
+    .bind(webhooks.iter().map(|w| w.item.received_at).collect::<Vec<_>>())
+    .bind(column(|w| &w.item.correlation_id))
+    .bind(webhooks.iter().map(|w| w.job.as_uuid()).collect::<Vec<_>>())
+    .bind(time)
+    .fetch_all(connection)
+    .await
+    .map_err(db)?;
+    Ok(stored.into_iter().collect())
+}
+
+/// The same for a webhook that comes alone: without arrays the statement takes the server half the time.
+async fn insert_one(
+    connection: &mut PgConnection,
+    NewWebhook { item, job }: &NewWebhook,
+    time: Option<DateTime<Utc>>,
+) -> StoreResult<HashSet<Uuid>> {
+    let stored: Option<Uuid> = sqlx::query_scalar(
+        "WITH stored AS (
+             INSERT INTO inbox
+                 (id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             ON CONFLICT (tenant_id, provider, digest) DO NOTHING
+             RETURNING id)
+         INSERT INTO jobs
+             (id, tenant_id, kind, target, status, run_at, due_at, attempts, fence, correlation_id, created_at)
+         SELECT $10, $2, 'ingest', id, 'ready', COALESCE($11, now()), COALESCE($11, now()), 0, 0, $9,
+             COALESCE($11, now())
+         FROM stored
+         RETURNING target",
+    )
+    .bind(item.id.as_uuid())
+    .bind(item.tenant.as_uuid())
+    .bind(item.provider.as_str())
+    .bind(&item.client_id)
+    .bind(&item.scheme)
+    .bind(&item.digest[..])
+    .bind(&item.body)
+    .bind(item.received_at)
+    .bind(&item.correlation_id)
+    .bind(job.as_uuid())
+    .bind(time)
+    .fetch_optional(connection)
+    .await
+    .map_err(db)?;
+    Ok(stored.into_iter().collect())
 }
 
 /// Stores an event of Patchbay's own, unless its key was used before.

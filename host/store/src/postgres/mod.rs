@@ -7,6 +7,7 @@ mod accounts;
 mod events;
 mod flows;
 mod jobs;
+mod kept;
 mod keys;
 mod media;
 mod post_effects;
@@ -33,6 +34,8 @@ use sqlx::{
 };
 use uuid::Uuid;
 
+use kept::Kept;
+
 use crate::{OpenError, Options, error::db, open, rows};
 
 /// A newer program may have migrated further: an older one still runs on what it knows. The lock is our own.
@@ -58,6 +61,7 @@ pub struct PostgresStore {
     /// For renewed tokens, which must not be lost, and webhooks, which are answered within 2 s: neither waits behind
     /// ordinary work.
     reserved: PgPool,
+    inbox: Kept,
     clock: Option<Arc<dyn Clock>>,
     ids: Arc<dyn Ids>,
     begin: &'static str,
@@ -89,6 +93,7 @@ impl PostgresStore {
         Ok(Self {
             pool: pool(options.connections),
             reserved: pool(options.reserved_connections),
+            inbox: Kept::new(connect.clone(), options.acquire_timeout),
             clock: options.clock,
             ids: options.ids,
             begin: if options.pooler {

@@ -1,14 +1,14 @@
 //! Opening, migrating, and what is particular to one database.
 
-use std::{os::unix::fs::PermissionsExt, path::Path};
+use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
-use patchbay_app::store::{Store, StoreError};
+use patchbay_app::store::{Store, StoreError, StoredInbox};
 use patchbay_store::{
     OpenError, Options, migrate, open, pending_migrations, postgres::PostgresStore, sqlite::SqliteStore,
 };
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
-use crate::harness::{TENANT, at_once, with_database};
+use crate::harness::{TENANT, World, at_once, env, options, with_database};
 
 fn url(path: &Path) -> String {
     format!("sqlite:{}", path.display())
@@ -264,6 +264,29 @@ async fn a_server_that_is_gone_is_unavailable() {
         // It heals by itself.
         run(format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true")).await;
         store.probe_write().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn webhooks_are_stored_though_their_connection_broke() {
+    with_database(async |url| {
+        let (clock, ids) = env(1);
+        let store: Arc<dyn Store> = Arc::new(PostgresStore::connect(url, options(&clock)).await.unwrap());
+        let w = World { store, clock, ids };
+        let item = w.new_webhook(TENANT, "app");
+        assert_eq!(w.receive_item(&item).await, StoredInbox::New);
+        let mut admin = PgConnection::connect(url).await.unwrap();
+        let ended: Vec<bool> = sqlx::query_scalar(
+            "SELECT pg_terminate_backend(pid)
+             FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        .fetch_all(&mut admin)
+        .await
+        .unwrap();
+        assert!(ended.contains(&true));
+        assert_eq!(w.receive_item(&w.new_webhook(TENANT, "app")).await, StoredInbox::New);
     })
     .await;
 }

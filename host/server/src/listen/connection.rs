@@ -4,11 +4,9 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::Poll;
 
 use bytes::BytesMut;
-use futures_util::task::AtomicWaker;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -182,18 +180,14 @@ async fn drive(connection: impl Connection, activity: &Activity, limits: &Limits
     let mut stop = pin!(stop);
     let mut stopping = false;
     let mut timer = pin!(sleep_until(Instant::now()));
-    let rounds = Arc::<Rounds>::default();
-    let waker = Waker::from(rounds.clone());
     poll_fn(|cx| {
-        rounds.task.register(cx.waker());
         activity.register(cx.waker());
         if !stopping && stop.as_mut().poll(cx).is_ready() {
             stopping = true;
             connection.as_mut().finish();
         }
         loop {
-            let polled = rounds.poll(|| connection.as_mut().poll(&mut Context::from_waker(&waker)));
-            if let Poll::Ready(ended) = polled {
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "A connection ended early");
                 }
@@ -220,49 +214,4 @@ async fn drive(connection: impl Connection, activity: &Activity, limits: &Limits
         }
     })
     .await;
-}
-
-/// Polls a connection again when it has woken itself meanwhile, as hyper does for every request with a body. By way of the
-/// scheduler another thread would be woken for it.
-#[derive(Default)]
-struct Rounds {
-    state: AtomicU8,
-    task: AtomicWaker,
-}
-
-const RESTING: u8 = 0;
-const POLLING: u8 = 1;
-const WOKEN: u8 = 2;
-/// After as many it is the turn of others.
-const MOST_ROUNDS: usize = 4;
-
-impl Rounds {
-    fn poll<T>(&self, mut poll: impl FnMut() -> Poll<T>) -> Poll<T> {
-        for _ in 0..MOST_ROUNDS {
-            self.state.store(POLLING, Ordering::SeqCst);
-            let polled = poll();
-            if polled.is_ready()
-                || self
-                    .state
-                    .compare_exchange(POLLING, RESTING, Ordering::SeqCst, Ordering::SeqCst)
-                    .is_ok()
-            {
-                return polled;
-            }
-        }
-        self.task.wake();
-        Poll::Pending
-    }
-}
-
-impl Wake for Rounds {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if self.state.swap(WOKEN, Ordering::SeqCst) == RESTING {
-            self.task.wake();
-        }
-    }
 }

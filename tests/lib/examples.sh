@@ -5,7 +5,7 @@ example_quickstart() {
     DEMO_LOG=$(mktemp)
     "$(target_dir)/release/patchbay" demo --port 0 >"$DEMO_LOG" 2>&1 &
     DEMO=$!
-    trap 'kill "$DEMO" 2>/dev/null; wait "$DEMO" || true; rm -f "$DEMO_LOG"' EXIT
+    trap 'kill "$DEMO" 2>/dev/null || true; wait "$DEMO" || true; rm -f "$DEMO_LOG"' EXIT
     # Its own story first: afterwards an account is connected.
     appears '^Now it is yours' "$DEMO_LOG" "$DEMO"
     local url
@@ -17,7 +17,7 @@ example_cron() {
     local patchbay url said
     patchbay=$(target_dir)/release/patchbay
     CRON=$(mktemp -d)
-    trap 'kill "$HOST" 2>/dev/null; wait "$HOST" || true; rm -rf "$CRON"' EXIT
+    trap 'kill "$HOST" 2>/dev/null || true; wait "$HOST" || true; rm -rf "$CRON"' EXIT
     head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$CRON/worker-secret"
     (cd "$CRON" && WORKER_SECRET=$(cat worker-secret) PATCHBAY__SERVER__LISTEN=127.0.0.1:0 PATCHBAY__LOG__FORMAT=json \
         exec "$patchbay" serve --api-only) >"$CRON/log" 2>&1 &

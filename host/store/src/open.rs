@@ -21,7 +21,7 @@ pub struct Options {
     pub migrate: bool,
     /// Connections for ordinary work. SQLite: its readers.
     pub connections: u32,
-    /// PostgreSQL: more connections, kept for renewed tokens and received webhooks.
+    /// PostgreSQL: more connections, kept for renewed tokens. Received webhooks have one or two of their own besides.
     pub reserved_connections: u32,
     /// How long a call waits for a free connection before it fails as unavailable. SQLite: also for the writer.
     pub acquire_timeout: Duration,

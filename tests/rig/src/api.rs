@@ -131,7 +131,12 @@ impl Api {
     /// Asks for a post; its id. The title is the idempotency key too.
     pub async fn publish(&self, wanted: &Value) -> String {
         let key = wanted["title"].as_str().unwrap().replace(' ', "-");
-        let post = self.try_post(&key, wanted).await.unwrap();
+        // A busy host may say that it cannot just now. A client asks again, under the same key.
+        let post = crate::until("the host takes the post", async || {
+            let post = self.try_post(&key, wanted).await.unwrap();
+            (post.status != StatusCode::SERVICE_UNAVAILABLE).then_some(post)
+        })
+        .await;
         assert_eq!(post.status, StatusCode::ACCEPTED, "{}", post.text);
         post.json()["id"].as_str().unwrap().to_owned()
     }

@@ -58,9 +58,9 @@ const IDLE_TIMEOUT: &str = "10s";
 #[derive(Debug)]
 pub struct PostgresStore {
     pool: PgPool,
-    /// For renewed tokens, which must not be lost, and webhooks, which are answered within 2 s: neither waits behind
-    /// ordinary work.
+    /// For renewed tokens, which must not be lost: they never wait behind ordinary work.
     reserved: PgPool,
+    /// For webhooks, which are answered within 2 s.
     inbox: Kept,
     clock: Option<Arc<dyn Clock>>,
     ids: Arc<dyn Ids>,

@@ -56,7 +56,9 @@ async fn lose_answers(row: &str, mut world: World, most: usize) {
     let seed = seed();
     let accounts = Scale::of_run().pick(10, most);
     // Most of a post is waiting.
-    world.program = world.reachable().with("PATCHBAY__WORKERS__CONCURRENCY", "32");
+    world.program = world
+        .reachable()
+        .with("PATCHBAY__WORKERS__CONCURRENCY", Scale::of_run().pick("16", "32"));
     let (_host, api) = world.start().await;
     let small = api.upload(video_bytes(2_500_000, seed)).await;
     let large = api.upload(video_bytes(2 * CHUNK, seed)).await;

@@ -62,6 +62,20 @@ pub enum MediaOrigin {
     Url(Url),
 }
 
+impl MediaOrigin {
+    /// Whether the platform fetches the file itself.
+    #[must_use]
+    pub fn is_fetched(&self) -> bool {
+        matches!(self, Self::Hosted | Self::Url(_))
+    }
+
+    /// Whether the file is in our media store.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Stored | Self::Hosted)
+    }
+}
+
 /// One file of a post.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PostMedia {

@@ -1,7 +1,7 @@
 //! The transport that a provider gets for one call. Everything that must hold for *every* request to a platform is
-//! here, in this order: op row, scope, rate slot, URLs of media, *about to*, host, secrets, send, receipt, secret fields of
-//! the answer.
-//! Whatever stops a call before it is sent takes the mark back. A provider, native or guest, has no other way out.
+//! here, in this order: op row, scope, rate slot, URLs of media, *about to*, host, secrets, send, receipt, secret fields
+//! of the answer. Whatever stops a call before it is sent takes the mark back. A provider, native or guest, has no other
+//! way out.
 
 mod places;
 mod pull;

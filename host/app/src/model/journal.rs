@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 
 use chrono::{DateTime, Utc};
 use patchbay_core::{MediaId, MediaInfo, TenantId};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use uuid::Uuid;
 
 /// One irreversible call.
@@ -36,7 +36,7 @@ impl fmt::Debug for Commit {
 }
 
 /// What tells of a call whose outcome is unknown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ObservationSource {
     /// The platform was asked.
@@ -49,8 +49,35 @@ pub enum ObservationSource {
     Host,
 }
 
+impl ObservationSource {
+    /// All.
+    pub const ALL: [Self; 4] = [Self::Platform, Self::Webhook, Self::PullUrl, Self::Host];
+
+    /// The stable name, as stored and in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Platform => "platform",
+            Self::Webhook => "webhook",
+            Self::PullUrl => "pull_url",
+            Self::Host => "host",
+        }
+    }
+}
+
+impl FromStr for ObservationSource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|one| one.as_str() == text)
+            .ok_or_else(|| format!("no source of an observation {text}"))
+    }
+}
+
 /// What became of an irreversible call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CommitOutcome {
     /// It took effect.
@@ -59,6 +86,32 @@ pub enum CommitOutcome {
     DidNotHappen,
     /// Nothing tells.
     Unknown,
+}
+
+impl CommitOutcome {
+    /// All.
+    pub const ALL: [Self; 3] = [Self::Happened, Self::DidNotHappen, Self::Unknown];
+
+    /// The stable name, as stored and in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Happened => "happened",
+            Self::DidNotHappen => "did_not_happen",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl FromStr for CommitOutcome {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|one| one.as_str() == text)
+            .ok_or_else(|| format!("no outcome {text}"))
+    }
 }
 
 /// Something seen of a call whose answer is missing, and the verdict on it.
@@ -119,47 +172,3 @@ pub enum Pulled {
     /// Something was fetched.
     Something,
 }
-
-macro_rules! named {
-    ($type:ident, $what:literal, $($variant:ident = $name:literal,)*) => {
-        impl $type {
-            /// All.
-            pub const ALL: &[Self] = &[$(Self::$variant),*];
-
-            /// The stable name, as stored and in JSON.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)*
-                }
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, String> {
-                match text {
-                    $($name => Ok(Self::$variant),)*
-                    _ => Err(format!(concat!("no ", $what, " {}"), text)),
-                }
-            }
-        }
-    };
-}
-
-named!(
-    ObservationSource,
-    "source of an observation",
-    Platform = "platform",
-    Webhook = "webhook",
-    PullUrl = "pull_url",
-    Host = "host",
-);
-named!(
-    CommitOutcome,
-    "outcome",
-    Happened = "happened",
-    DidNotHappen = "did_not_happen",
-    Unknown = "unknown",
-);

@@ -118,8 +118,7 @@ pub async fn submit(
     // A post may wait for its time, and then for its account: its files wait with it.
     let begins = scheduled_at.unwrap_or_else(|| app.env.now());
     let until = begins.checked_add_signed(KEEP_MEDIA).unwrap_or(begins);
-    let is_ours = |media: &&PostMedia| matches!(media.origin, MediaOrigin::Stored | MediaOrigin::Hosted);
-    for media in content.media.iter().filter(is_ours) {
+    for media in content.media.iter().filter(|media| media.origin.is_ours()) {
         app.store.keep_media(tenant, media.id, until).await?;
     }
     let new = NewPost {

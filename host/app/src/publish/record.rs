@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use patchbay_core::{Checkpoint, ErrorKind, FollowUp, Progress, ProviderError, Publication, Quota, SecretRef};
+use patchbay_core::{Checkpoint, ErrorKind, FollowUp, Progress, ProviderError, Publication, Quota, SecretRef, WhoActs};
 use serde_json::json;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
@@ -77,6 +77,17 @@ pub(super) async fn record(
             record.transition.failure = Some(Failure::of(&error));
         }
         Verdict::Cancelled => record.transition.status = PostStatus::Cancelled,
+        // As any passing fault: later each time, and not for ever.
+        Verdict::Again(..) if now - begins(&post) >= BUDGET => {
+            let error = ProviderError::new(
+                ErrorKind::Permanent,
+                "answer_lost",
+                "the answers of all attempts were lost, and none had an effect",
+            )
+            .advise("No attempt of a whole day was answered, and none had an effect. Post it anew.")
+            .for_who(WhoActs::Caller);
+            apply_failure(app, &post, open, &error, Observed::default(), now, &mut record);
+        }
         Verdict::Again(checkpoint, secrets) => {
             record.transition.status = if open == PostStatus::Unconfirmed {
                 PostStatus::Publishing
@@ -84,7 +95,8 @@ pub(super) async fn record(
                 open
             };
             seal_checkpoint(app, &post, checkpoint, &secrets, &mut record).await?;
-            record.run_at = Some(now + backoff(app, 1, None));
+            record.transition.tries = post.tries + 1;
+            record.run_at = Some(now + backoff(app, post.tries + 1, None));
         }
         Verdict::Wait(run_at, failure) => {
             // Still queued: nothing has been sent. `Queued` is not re-entered by a transition, so it becomes open.
@@ -196,7 +208,7 @@ fn apply_failure(
     record: &mut StepRecord,
 ) {
     let failure = Failure::of(error);
-    let age = now - post.scheduled_at.unwrap_or(post.created_at);
+    let age = now - begins(post);
     let tries = post.tries + 1;
     let again = match error.kind {
         ErrorKind::Retryable if age < BUDGET => Some(backoff(app, tries, error.retry_after)),
@@ -240,6 +252,11 @@ fn apply_failure(
             record.transition.failure = Some(failure);
         }
     }
+}
+
+/// When a post's time began.
+fn begins(post: &PostRecord) -> DateTime<Utc> {
+    post.scheduled_at.unwrap_or(post.created_at)
 }
 
 /// The platform says that a quota is used up: until it may have a place again, no post that counts for it is begun.

@@ -82,8 +82,8 @@ pub trait Jobs {
     /// key never run at the same time.
     ///
     /// A job whose lease has expired comes first, and alone: what ended its worker may be the job itself, and others
-    /// must not share its fate. It counts as lost, and from [`MAX_LOST`] on the claim is no attempt. Then, of a kind that takes turns, the one job of the next tenant
-    /// that has waited longest; of the others, those that have waited longest.
+    /// must not share its fate. It counts as lost, and from [`MAX_LOST`] on the claim is no attempt. Then, of a kind that
+    /// takes turns, the one job of the next tenant that has waited longest; of the others, those that have waited longest.
     async fn claim_jobs(&self, claim: Claim<'_>) -> StoreResult<Vec<Job>>;
 
     /// Makes leases last `ttl` from now. Returns those that are still held.

@@ -17,7 +17,7 @@ use patchbay_app::{
     problem::{Problem, ProblemKind},
     publish::{self, WantedMedia, WantedPost},
 };
-use patchbay_core::{FieldIssue, MediaOrigin, PostId, PostKind, PostMode};
+use patchbay_core::{FieldIssue, PostId, PostKind, PostMode};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
@@ -305,11 +305,7 @@ pub async fn status(
     let post = post
         .filter(|post| post.provider == *registered.id())
         .ok_or_else(|| Problem::not_found("publish id"))?;
-    let pulled = post
-        .content
-        .media
-        .iter()
-        .any(|media| matches!(media.origin, MediaOrigin::Url(_)));
+    let pulled = post.content.media.iter().any(|media| media.origin.is_fetched());
     let status = match post.status {
         PostStatus::Queued | PostStatus::Publishing | PostStatus::Unconfirmed if pulled => "PROCESSING_DOWNLOAD",
         PostStatus::Queued | PostStatus::Publishing | PostStatus::Unconfirmed => "PROCESSING_UPLOAD",

@@ -20,7 +20,7 @@ use super::{
     accounts::erase,
     close,
     jobs::{end_claims, finish_job},
-    post_effects::{self, add_remote_ids},
+    post_effects::{self, add_remote_ids, wake_posts},
     questions::wake_open_calls,
 };
 use crate::{
@@ -242,7 +242,11 @@ impl PostgresStore {
             let (account, post) = (accounts[place]?, posts.get(&place)?);
             (brings_news && is_new(incoming)).then_some((*post, account.tenant))
         });
-        self.wake_posts(connection, woken.collect(), now).await?;
+        let woken: BTreeMap<_, _> = woken.collect();
+        let woken = woken
+            .into_iter()
+            .map(|(post, tenant)| (JobId::from_uuid(self.ids.next()), tenant, post));
+        wake_posts(connection, &woken.collect::<Vec<_>>(), now).await?;
         let mut applied = Vec::with_capacity(incoming.len());
         let mut strays = BTreeSet::new();
         for (place, incoming) in incoming.iter().enumerate() {
@@ -270,45 +274,6 @@ impl PostgresStore {
             wake_open_calls(connection, JobId::from_uuid(self.ids.next()), account, now).await?;
         }
         Ok(applied)
-    }
-
-    /// Makes the jobs of posts due now, or gives them new ones, if a worker can still learn something about them: as
-    /// [`post_effects::wake_post`] does for one.
-    async fn wake_posts(
-        &self,
-        connection: &mut PgConnection,
-        posts: BTreeMap<PostId, TenantId>,
-        now: DateTime<Utc>,
-    ) -> StoreResult<()> {
-        if posts.is_empty() {
-            return Ok(());
-        }
-        // In one order everywhere, so that two transactions with the same posts never wait for each other.
-        sqlx::query(
-            "INSERT INTO jobs
-                 (id, tenant_id, kind, target, status, concurrency_key, run_at, due_at, attempts, fence, correlation_id,
-                  created_at)
-             SELECT woken.job_id, posts.tenant_id, 'publish', posts.id, 'ready', posts.job_key, $4, $4, 0, 0,
-                 posts.correlation_id, $4
-             FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[]) AS woken (job_id, tenant_id, id)
-             JOIN posts ON posts.tenant_id = woken.tenant_id AND posts.id = woken.id
-             WHERE posts.status IN ('queued', 'publishing', 'inbox_delivered', 'unconfirmed')
-             ORDER BY posts.id
-             ON CONFLICT (target, kind) WHERE status IN ('ready', 'running') DO UPDATE
-             SET run_at = CASE WHEN jobs.status = 'ready' THEN LEAST(jobs.run_at, excluded.run_at) ELSE jobs.run_at END,
-                 due_at = CASE WHEN jobs.status = 'ready' THEN LEAST(jobs.due_at, excluded.run_at) ELSE jobs.due_at END,
-                 wake_at = CASE
-                     WHEN jobs.status = 'running' THEN LEAST(jobs.wake_at, excluded.run_at)
-                 END",
-        )
-        .bind(posts.iter().map(|_| self.ids.next()).collect::<Vec<_>>())
-        .bind(posts.values().map(|tenant| tenant.as_uuid()).collect::<Vec<_>>())
-        .bind(posts.keys().map(|post| post.as_uuid()).collect::<Vec<_>>())
-        .bind(now)
-        .execute(connection)
-        .await
-        .map_err(db)?;
-        Ok(())
     }
 }
 

@@ -67,13 +67,29 @@ pub(super) async fn wake_post(
     id: PostId,
     now: DateTime<Utc>,
 ) -> StoreResult<()> {
+    wake_posts(connection, &[(job, tenant, id)], now).await
+}
+
+/// The same for several, each with the id of a job that it may need.
+pub(super) async fn wake_posts(
+    connection: &mut PgConnection,
+    posts: &[(JobId, TenantId, PostId)],
+    now: DateTime<Utc>,
+) -> StoreResult<()> {
+    if posts.is_empty() {
+        return Ok(());
+    }
+    // In one order everywhere, so that two transactions with the same posts never wait for each other.
     sqlx::query(
         "INSERT INTO jobs
              (id, tenant_id, kind, target, status, concurrency_key, run_at, due_at, attempts, fence, correlation_id,
               created_at)
-         SELECT $1, tenant_id, 'publish', id, 'ready', job_key, $4, $4, 0, 0, correlation_id, $4
-         FROM posts
-         WHERE tenant_id = $2 AND id = $3 AND status IN ('queued', 'publishing', 'inbox_delivered', 'unconfirmed')
+         SELECT woken.job_id, posts.tenant_id, 'publish', posts.id, 'ready', posts.job_key, $4, $4, 0, 0,
+             posts.correlation_id, $4
+         FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[]) AS woken (job_id, tenant_id, id)
+         JOIN posts ON posts.tenant_id = woken.tenant_id AND posts.id = woken.id
+         WHERE posts.status IN ('queued', 'publishing', 'inbox_delivered', 'unconfirmed')
+         ORDER BY posts.id
          ON CONFLICT (target, kind) WHERE status IN ('ready', 'running') DO UPDATE
          SET run_at = CASE WHEN jobs.status = 'ready' THEN LEAST(jobs.run_at, excluded.run_at) ELSE jobs.run_at END,
              due_at = CASE WHEN jobs.status = 'ready' THEN LEAST(jobs.due_at, excluded.run_at) ELSE jobs.due_at END,
@@ -81,9 +97,9 @@ pub(super) async fn wake_post(
                  WHEN jobs.status = 'running' THEN LEAST(jobs.wake_at, excluded.run_at)
              END",
     )
-    .bind(job.as_uuid())
-    .bind(tenant.as_uuid())
-    .bind(id.as_uuid())
+    .bind(posts.iter().map(|(job, ..)| job.as_uuid()).collect::<Vec<_>>())
+    .bind(posts.iter().map(|(_, tenant, _)| tenant.as_uuid()).collect::<Vec<_>>())
+    .bind(posts.iter().map(|(.., post)| post.as_uuid()).collect::<Vec<_>>())
     .bind(now)
     .execute(connection)
     .await

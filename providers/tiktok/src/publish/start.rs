@@ -43,9 +43,7 @@ impl ContentPosting {
 
 /// Whether TikTok fetches the media of this post by itself.
 pub(super) fn is_pull(post: &Post) -> bool {
-    post.media
-        .iter()
-        .any(|media| matches!(media.origin, MediaOrigin::Url(_) | MediaOrigin::Hosted))
+    post.media.iter().any(|media| media.origin.is_fetched())
 }
 
 /// The step is done; this is next.

@@ -232,6 +232,30 @@ async fn never_fetched(world: World) {
 }
 
 #[tokio::test]
+async fn attempts_that_are_never_answered_come_later_each_time_and_end() {
+    let world = reachable().await;
+    let account = world.connect().await;
+    hang(&world);
+    let lost = Fault::new("video_init", Action::Drop { when: When::After });
+    world.sim.faults().put("init", lost);
+    let id = world.post(&hosted_post(&account, &world.video().await)).await;
+    let asked = world.now();
+    while world.now() - asked < chrono::TimeDelta::hours(1) {
+        world.drain().await;
+        world.advance(std::time::Duration::from_secs(30));
+    }
+    let in_an_hour = world.calls("video_init");
+    assert!((5..=15).contains(&in_an_hour), "{in_an_hour} attempts in an hour");
+    let post = world.settled(&id).await;
+    assert_eq!(
+        (&post["status"], &post["failure"]["code"]),
+        (&json!("failed"), &json!("answer_lost")),
+        "{post}"
+    );
+    assert!(world.now() - asked >= chrono::TimeDelta::hours(24));
+}
+
+#[tokio::test]
 async fn an_attempt_that_has_fetched_is_settled_by_its_webhook_and_never_begun_again() {
     let world = reachable().await;
     let account = world.connect().await;

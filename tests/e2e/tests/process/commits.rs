@@ -2,7 +2,7 @@
 //! question that is shown and not answered by a second call.
 
 use patchbay_rig::{
-    Host, Tap, World, holds, until,
+    Api, Host, Tap, World, holds, until,
     world::{CHUNK, FOUR_CHUNKS, file_post, pull_post, video_bytes},
 };
 use patchbay_simulator_tiktok::{
@@ -183,17 +183,7 @@ async fn a_pull_whose_answer_is_lost_is_unconfirmed_and_never_sent_again() {
 
 #[tokio::test]
 async fn a_pull_whose_host_was_killed_while_it_waited_for_the_answer_is_unconfirmed() {
-    let world = World::on_sqlite().await;
-    world.tiktok.webhooks().change(|settings| settings.target = None);
-    let (host, api) = world.start().await;
-    let account = world.connect(&api, "ada_public").await.id;
-    world
-        .tiktok
-        .faults()
-        .put("init", Fault::new("video_init", Action::Delay { ms: 600_000 }).once());
-    let post = api.publish(&pull_post(&account, "nobody waited")).await;
-    holds("the init is on its way", || world.calls("video_init") == 1).await;
-    host.kill().await;
+    let (world, api, post) = killed_before_the_answer("nobody waited").await;
     let _host = world.program.serve().await;
     api.post_becomes(&post, "unconfirmed").await;
     assert_eq!(world.calls("video_init"), 1);
@@ -207,17 +197,7 @@ async fn a_pull_whose_host_was_killed_while_it_waited_for_the_answer_is_unconfir
 /// While nobody could ask what became of the call, it must not be forgotten: a step that only waits would begin a new one.
 #[tokio::test]
 async fn a_pull_whose_account_was_lost_before_its_answer_was_read_is_unconfirmed_after_the_reconnect() {
-    let world = World::on_sqlite().await;
-    world.tiktok.webhooks().change(|settings| settings.target = None);
-    let (host, api) = world.start().await;
-    let account = world.connect(&api, "ada_public").await.id;
-    world
-        .tiktok
-        .faults()
-        .put("init", Fault::new("video_init", Action::Delay { ms: 600_000 }).once());
-    let post = api.publish(&pull_post(&account, "nobody asked")).await;
-    holds("the init is on its way", || world.calls("video_init") == 1).await;
-    host.kill().await;
+    let (world, api, post) = killed_before_the_answer("nobody asked").await;
     world
         .database
         .execute("UPDATE accounts SET status = 'reauth_required', status_code = 'invalid_grant'")
@@ -232,37 +212,21 @@ async fn a_pull_whose_account_was_lost_before_its_answer_was_read_is_unconfirmed
     world.connect(&api, "ada_public").await;
     api.post_becomes(&post, "unconfirmed").await;
     assert_eq!(world.calls("video_init"), 1);
-    let seen = api
-        .get(&format!("/api/platforms/tiktok/posts/{post}/journal"))
-        .await
-        .json();
-    assert_eq!(seen["observations"][0]["outcome"], "unknown", "{seen}");
+    let seen = api.observations(&post).await;
+    assert_eq!(seen[0]["outcome"], "unknown", "{seen:?}");
 }
 
 #[tokio::test]
 async fn a_pull_whose_account_was_disconnected_before_its_answer_was_read_is_unconfirmed() {
-    let world = World::on_sqlite().await;
-    world.tiktok.webhooks().change(|settings| settings.target = None);
-    let (host, api) = world.start().await;
-    let account = world.connect(&api, "ada_public").await.id;
-    world
-        .tiktok
-        .faults()
-        .put("init", Fault::new("video_init", Action::Delay { ms: 600_000 }).once());
-    let post = api.publish(&pull_post(&account, "disconnected")).await;
-    holds("the init is on its way", || world.calls("video_init") == 1).await;
-    host.kill().await;
+    let (world, api, post) = killed_before_the_answer("disconnected").await;
     world
         .database
         .execute("UPDATE accounts SET status = 'revoked', status_code = 'user'")
         .await;
     let _host = world.program.serve().await;
     api.post_becomes(&post, "unconfirmed").await;
-    let seen = api
-        .get(&format!("/api/platforms/tiktok/posts/{post}/journal"))
-        .await
-        .json();
-    assert_eq!(seen["observations"][0]["source"], "host", "{seen}");
+    let seen = api.observations(&post).await;
+    assert_eq!(seen[0]["source"], "host", "{seen:?}");
     assert_eq!(world.calls("video_init"), 1);
 }
 
@@ -312,6 +276,22 @@ async fn a_pull_that_never_left_is_sent_later_and_makes_one_post() {
         (1, 1)
     );
     answered_once(&api.journal(&post).await, "video.init_pull");
+}
+
+/// A pull whose init was sent by a host that was killed before the answer came. Nobody tells the next one.
+async fn killed_before_the_answer(title: &str) -> (World, Api, String) {
+    let world = World::on_sqlite().await;
+    world.tiktok.webhooks().change(|settings| settings.target = None);
+    let (host, api) = world.start().await;
+    let account = world.connect(&api, "ada_public").await.id;
+    world
+        .tiktok
+        .faults()
+        .put("init", Fault::new("video_init", Action::Delay { ms: 600_000 }).once());
+    let post = api.publish(&pull_post(&account, title)).await;
+    holds("the init is on its way", || world.calls("video_init") == 1).await;
+    host.kill().await;
+    (world, api, post)
 }
 
 #[track_caller]

@@ -6,6 +6,7 @@
 mod accounts;
 mod events;
 mod flows;
+mod inbox;
 mod jobs;
 mod kept;
 mod keys;

@@ -5,6 +5,7 @@ mod accounts;
 mod events;
 mod file;
 mod flows;
+mod inbox;
 mod jobs;
 mod keys;
 mod media;

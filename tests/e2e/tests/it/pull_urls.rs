@@ -283,8 +283,23 @@ async fn an_attempt_that_has_fetched_is_settled_by_its_webhook_and_never_begun_a
 }
 
 #[tokio::test]
-async fn a_foreign_url_is_never_begun_again_and_settled_by_the_one_webhook_that_fits() {
-    let world = World::new().await;
+async fn a_foreign_url_is_never_begun_again_and_settled_by_the_one_webhook_that_fits_on_sqlite() {
+    settled_by_webhook(World::new().await).await;
+}
+
+#[tokio::test]
+async fn a_foreign_url_is_never_begun_again_and_settled_by_the_one_webhook_that_fits_on_postgres() {
+    on_postgres(async |database| {
+        let setup = Setup {
+            database,
+            ..Setup::default()
+        };
+        settled_by_webhook(setup.build().await).await;
+    })
+    .await;
+}
+
+async fn settled_by_webhook(world: World) {
     let account = world.connect().await;
     let lose = || {
         let lost = Fault::new("video_init", Action::Drop { when: When::After });

@@ -14,7 +14,7 @@ use patchbay_simulator_tiktok::{
 
 use crate::{
     posts::{armed, new_account},
-    tokens::{Versions, end_token_leases, make_due, reauths, renew_all, uses, versions},
+    tokens::{Versions, at_rest, end_token_leases, make_due, reauths, renew_all, uses, versions},
 };
 
 /// Points at which a kill costs no token, however strict the platform.
@@ -163,10 +163,13 @@ impl<'a> Rotations<'a> {
 
     /// One renewal, whose host is killed at this point.
     async fn kill(&mut self, point: &str) {
+        let database = &self.world.database;
+        // A token that came back from the journal may be due once more. A host that is killed for another account while
+        // it renews that one would lose it, and that is no question here.
+        at_rest(database).await;
         if let Some(host) = self.host.take() {
             host.kill().await;
         }
-        let database = &self.world.database;
         let mut host = armed(&self.world.program, &format!("{point}=abort")).serve().await;
         // Another account each time, and alone: what else is under way is killed where it stands.
         let mut all = versions(database).await;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use patchbay_rig::{Database, World};
+use patchbay_rig::{Database, World, until_within};
 
 use crate::posts::end_leases;
 
@@ -37,12 +37,28 @@ pub async fn lagging(database: &Database, before: &Versions) -> Vec<String> {
         .collect()
 }
 
-/// Makes the renewal of these accounts due, if it is not under way.
-pub async fn make_due(database: &Database, accounts: &[String]) {
-    let now = match database {
+fn now(database: &Database) -> &'static str {
+    match database {
         Database::Sqlite(_) => "CAST(strftime('%s', 'now') AS INTEGER) * 1000000",
         Database::Postgres(_) => "now()",
-    };
+    }
+}
+
+/// Waits until no token is being renewed, or is about to be.
+pub async fn at_rest(database: &Database) {
+    let busy = format!(
+        "jobs WHERE kind = 'refresh' AND status IN ('ready', 'running') AND (status = 'running' OR due_at <= {})",
+        now(database)
+    );
+    until_within(PATIENCE, "no token is being renewed", async || {
+        (database.count(&busy).await == 0).then_some(())
+    })
+    .await;
+}
+
+/// Makes the renewal of these accounts due, if it is not under way.
+pub async fn make_due(database: &Database, accounts: &[String]) {
+    let now = now(database);
     for some in accounts.chunks(500) {
         let ids: Vec<_> = some.iter().map(|id| format!("'{id}'")).collect();
         let sql = format!(

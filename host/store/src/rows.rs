@@ -5,8 +5,8 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
     model::{
-        Account, ApiKey, Commit, DataKey, Event, Flow, InboxItem, Job, Lease, Media, Observation, PostRecord, PullFile,
-        PullUrl, SealedTokens, Session, Tenant,
+        Account, ApiKey, Commit, DataKey, Event, Flow, InboxItem, Job, Lease, Media, NewWebhook, Observation,
+        PostRecord, PullFile, PullUrl, SealedTokens, Session, Tenant,
     },
     store::{StoreError, StoreResult},
 };
@@ -349,15 +349,17 @@ pub(crate) fn next_step(row: &impl Row) -> StoreResult<(PostId, DateTime<Utc>)> 
 pub(crate) fn inbox(row: &impl Row) -> StoreResult<InboxItem> {
     let cells = Cells::of(row, "inbox");
     Ok(InboxItem {
-        id: InboxId::from_uuid(cells.uuid("id")?),
-        tenant: cells.tenant()?,
-        provider: cells.name("provider")?,
-        client_id: cells.text("client_id")?,
-        scheme: cells.text("scheme")?,
-        digest: cells.digest("digest")?,
-        body: cells.bytes("body")?,
+        webhook: NewWebhook {
+            id: InboxId::from_uuid(cells.uuid("id")?),
+            tenant: cells.tenant()?,
+            provider: cells.name("provider")?,
+            client_id: cells.text("client_id")?,
+            scheme: cells.text("scheme")?,
+            digest: cells.digest("digest")?,
+            body: cells.bytes("body")?,
+            correlation_id: cells.text("correlation_id")?,
+        },
         received_at: cells.time("received_at")?,
-        correlation_id: cells.text("correlation_id")?,
     })
 }
 

@@ -40,7 +40,7 @@ pub(crate) async fn run(app: &Arc<App>, jobs: &[Job]) -> Result<(), StoreError> 
     failpoint::hit("wh.claimed");
     let ids: Vec<_> = jobs.iter().map(|job| InboxId::from_uuid(job.target)).collect();
     let mut items: HashMap<_, _> = (app.store.inbox(&ids).await?.into_iter())
-        .map(|item| (item.id, item))
+        .map(|item| (item.webhook.id, item))
         .collect();
     let mut ends = Vec::with_capacity(jobs.len());
     let mut readable = Vec::with_capacity(jobs.len());
@@ -56,10 +56,10 @@ pub(crate) async fn run(app: &Arc<App>, jobs: &[Job]) -> Result<(), StoreError> 
     }
     let requests = readable.iter().map(|(_, registered, item)| {
         let request = WebhookRequest {
-            scheme: item.scheme.clone(),
-            body: item.body.clone(),
+            scheme: item.webhook.scheme.clone(),
+            body: item.webhook.body.clone(),
             received_at: item.received_at,
-            client_id: item.client_id.clone(),
+            client_id: item.webhook.client_id.clone(),
         };
         (registered.clone(), request)
     });
@@ -71,7 +71,7 @@ pub(crate) async fn run(app: &Arc<App>, jobs: &[Job]) -> Result<(), StoreError> 
             let (job, _, item) = &readable[place];
             ends.push(WebhookEnd {
                 lease: job.lease(),
-                inbox: item.id,
+                inbox: item.webhook.id,
                 verdict: verdict(app, item, read),
             });
         }
@@ -101,7 +101,7 @@ fn sort_out(app: &App, job: &Job, item: Option<InboxItem>) -> Result<(Arc<Regist
         return Err("attempts_exhausted");
     }
     let item = item.ok_or("inbox_row_missing")?;
-    let registered = app.registered(&item.provider).map_err(|_| "provider_unknown")?;
+    let registered = app.registered(&item.webhook.provider).map_err(|_| "provider_unknown")?;
     registered.provider.webhooks().ok_or("no_webhook_source")?;
     Ok((registered, item))
 }
@@ -219,8 +219,9 @@ fn verdict(app: &App, item: &InboxItem, read: Read) -> WebhookVerdict {
                 .collect(),
         ),
         Err(code) => {
-            warn!(inbox.id = %item.id, code, "A webhook is not readable and was put aside");
-            metrics::counter!("patchbay_webhooks_dead_total", "provider" => item.provider.to_string()).increment(1);
+            warn!(inbox.id = %item.webhook.id, code, "A webhook is not readable and was put aside");
+            metrics::counter!("patchbay_webhooks_dead_total", "provider" => item.webhook.provider.to_string())
+                .increment(1);
             WebhookVerdict::Dead(code)
         }
     }
@@ -278,12 +279,12 @@ fn note(app: &App, item: &InboxItem, settled: &Settled) -> bool {
         debug!(name = %event.name, is_new = event.is_new, "Applied an event");
         let matched = event.account.is_some();
         metrics::counter!("patchbay_events_total",
-            "provider" => item.provider.to_string(), "kind" => kind_label(&event.kind),
+            "provider" => item.webhook.provider.to_string(), "kind" => kind_label(&event.kind),
             "outcome" => if !event.is_new { "duplicate" } else if matched { "applied" } else { "unmatched" })
         .increment(1);
     }
     let taken = (app.env.now() - item.received_at).to_std().unwrap_or_default();
-    metrics::histogram!("patchbay_webhook_effect_seconds", "provider" => item.provider.to_string())
+    metrics::histogram!("patchbay_webhook_effect_seconds", "provider" => item.webhook.provider.to_string())
         .record(taken.as_secs_f64());
     events.iter().any(|event| event.is_new && event.account.is_some())
 }

@@ -7,14 +7,14 @@ mod apply;
 pub(crate) mod commit;
 mod signature;
 
-use patchbay_core::{InboxId, JobId, TenantId};
+use patchbay_core::{InboxId, TenantId};
 use sha2::{Digest, Sha256};
 
 pub(crate) use apply::run;
 
 use crate::{
     App, failpoint,
-    model::{InboxItem, NewWebhook},
+    model::NewWebhook,
     problem::{Problem, ProblemKind},
     registry::Registered,
     store::StoredInbox,
@@ -38,7 +38,6 @@ pub struct Incoming<'a> {
 /// `SignatureInvalid` for every reason alike, and then nothing is stored; `Unavailable` if it cannot be committed in
 /// time: the platform comes again.
 pub async fn receive(app: &App, incoming: Incoming<'_>) -> Result<StoredInbox, Problem> {
-    let received_at = app.env.now();
     let provider = incoming.registered.id();
     if incoming.registered.webhook_schemes.is_empty() {
         return Err(Problem::new(ProblemKind::NotFound, "This provider sends no webhooks."));
@@ -47,7 +46,7 @@ pub async fn receive(app: &App, incoming: Incoming<'_>) -> Result<StoredInbox, P
         metrics::counter!("patchbay_webhooks_received_total", "provider" => provider.to_string(), "outcome" => outcome)
             .increment(1);
     };
-    let Some(scheme) = signature::verify(&incoming, received_at) else {
+    let Some(scheme) = signature::verify(&incoming, app.env.now()) else {
         count("refused");
         return Err(Problem::new(
             ProblemKind::SignatureInvalid,
@@ -60,7 +59,7 @@ pub async fn receive(app: &App, incoming: Incoming<'_>) -> Result<StoredInbox, P
         .chain_update(client_id.as_bytes())
         .chain_update([0])
         .chain_update(incoming.body);
-    let item = InboxItem {
+    let webhook = NewWebhook {
         id: InboxId::from_uuid(app.env.ids.next()),
         tenant: TenantId::DEFAULT,
         provider: provider.clone(),
@@ -68,11 +67,9 @@ pub async fn receive(app: &App, incoming: Incoming<'_>) -> Result<StoredInbox, P
         scheme,
         digest: digest.finalize().into(),
         body: incoming.body.to_vec(),
-        received_at,
         correlation_id: incoming.correlation_id.to_owned(),
     };
-    let job = JobId::from_uuid(app.env.ids.next());
-    let stored = app.commits.store(NewWebhook { item, job }).await?;
+    let stored = app.commits.store(webhook).await?;
     count(match stored {
         StoredInbox::New => "stored",
         StoredInbox::Duplicate => "duplicate",

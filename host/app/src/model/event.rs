@@ -1,14 +1,14 @@
 //! Webhooks as received, and the events that were read from them or made by Patchbay itself.
 
 use chrono::{DateTime, Utc};
-use patchbay_core::{AccountId, EventId, EventKind, InboxId, IncomingEvent, JobId, PostId, ProviderId, TenantId};
+use patchbay_core::{AccountId, EventId, EventKind, InboxId, IncomingEvent, PostId, ProviderId, TenantId};
 
 use super::Lease;
 
-/// A verified webhook, raw.
+/// A verified webhook that is to be stored, raw.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InboxItem {
-    /// Id.
+pub struct NewWebhook {
+    /// Id, also of the job that is to read it.
     pub id: InboxId,
     /// Whose app.
     pub tenant: TenantId,
@@ -22,19 +22,17 @@ pub struct InboxItem {
     pub digest: [u8; 32],
     /// The raw body.
     pub body: Vec<u8>,
-    /// When it came.
-    pub received_at: DateTime<Utc>,
     /// Follows the work.
     pub correlation_id: String,
 }
 
-/// A webhook to be stored.
+/// A stored webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewWebhook {
-    /// The webhook.
-    pub item: InboxItem,
-    /// Id of the job that is to read it.
-    pub job: JobId,
+pub struct InboxItem {
+    /// What was stored.
+    pub webhook: NewWebhook,
+    /// When, by the database's clock.
+    pub received_at: DateTime<Utc>,
 }
 
 /// What a worker made of a stored webhook.

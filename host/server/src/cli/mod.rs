@@ -90,7 +90,13 @@ pub fn main() -> ExitCode {
 
 /// Runs a program to its end. What went wrong goes to standard error, and into the exit code.
 pub fn block_on(program: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        // Threads that are not the runtime's wake tasks by way of its common queue: with SQLite the end of each statement,
+        // which is not to wait for 60 other tasks.
+        .global_queue_interval(1)
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("patchbay: the runtime cannot start: {error}");

@@ -38,7 +38,7 @@ impl Events for PostgresStore {
     async fn store_inbox(&self, webhooks: &[NewWebhook]) -> StoreResult<Vec<StoredInbox>> {
         // Two commits at once that hold the same webhooks take them in the same order, and so never wait for each other.
         let mut order: Vec<&NewWebhook> = webhooks.iter().collect();
-        order.sort_by_key(|webhook| webhook.item.digest);
+        order.sort_by_key(|webhook| webhook.digest);
         let stored = loop {
             let (mut connection, is_new) = self.inbox.take().await?;
             match insert_inbox(&mut connection, &order, self.test_time()).await {
@@ -54,7 +54,7 @@ impl Events for PostgresStore {
         Ok(webhooks
             .iter()
             .map(|webhook| {
-                if stored.contains(&webhook.item.id.as_uuid()) {
+                if stored.contains(&webhook.id.as_uuid()) {
                     StoredInbox::New
                 } else {
                     StoredInbox::Duplicate

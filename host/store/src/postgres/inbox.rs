@@ -24,34 +24,31 @@ pub(super) async fn insert_inbox(
         "WITH sent AS (
              SELECT *
              FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[],
-                 $8::timestamptz[], $9::text[], $10::uuid[])
-                 AS sent (id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id,
-                     job_id)),
+                 $8::text[])
+                 AS sent (id, tenant_id, provider, client_id, scheme, digest, body, correlation_id)),
          stored AS (
              INSERT INTO inbox
                  (id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id)
-             SELECT id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id
+             SELECT id, tenant_id, provider, client_id, scheme, digest, body, COALESCE($9, now()), correlation_id
              FROM sent
              ON CONFLICT (tenant_id, provider, digest) DO NOTHING
              RETURNING id)
          INSERT INTO jobs
              (id, tenant_id, kind, target, status, run_at, due_at, attempts, fence, correlation_id, created_at)
-         SELECT sent.job_id, sent.tenant_id, 'ingest', sent.id, 'ready', COALESCE($11, now()),
-             COALESCE($11, now()), 0, 0, sent.correlation_id, COALESCE($11, now())
+         SELECT sent.id, sent.tenant_id, 'ingest', sent.id, 'ready', COALESCE($9, now()),
+             COALESCE($9, now()), 0, 0, sent.correlation_id, COALESCE($9, now())
          FROM stored
          JOIN sent ON sent.id = stored.id
          RETURNING target",
     )
-    .bind(webhooks.iter().map(|w| w.item.id.as_uuid()).collect::<Vec<_>>())
-    .bind(webhooks.iter().map(|w| w.item.tenant.as_uuid()).collect::<Vec<_>>())
-    .bind(column(|w| w.item.provider.as_str()))
-    .bind(column(|w| &w.item.client_id))
-    .bind(column(|w| &w.item.scheme))
-    .bind(webhooks.iter().map(|w| &w.item.digest[..]).collect::<Vec<_>>())
-    .bind(webhooks.iter().map(|w| &w.item.body[..]).collect::<Vec<_>>())
-    .bind(webhooks.iter().map(|w| w.item.received_at).collect::<Vec<_>>())
-    .bind(column(|w| &w.item.correlation_id))
-    .bind(webhooks.iter().map(|w| w.job.as_uuid()).collect::<Vec<_>>())
+    .bind(webhooks.iter().map(|w| w.id.as_uuid()).collect::<Vec<_>>())
+    .bind(webhooks.iter().map(|w| w.tenant.as_uuid()).collect::<Vec<_>>())
+    .bind(column(|w| w.provider.as_str()))
+    .bind(column(|w| &w.client_id))
+    .bind(column(|w| &w.scheme))
+    .bind(webhooks.iter().map(|w| &w.digest[..]).collect::<Vec<_>>())
+    .bind(webhooks.iter().map(|w| &w.body[..]).collect::<Vec<_>>())
+    .bind(column(|w| &w.correlation_id))
     .bind(time)
     .fetch_all(connection)
     .await
@@ -62,33 +59,31 @@ pub(super) async fn insert_inbox(
 /// The same for a webhook that comes alone: without arrays the statement takes the server half the time.
 async fn insert_one(
     connection: &mut PgConnection,
-    NewWebhook { item, job }: &NewWebhook,
+    webhook: &NewWebhook,
     time: Option<DateTime<Utc>>,
 ) -> StoreResult<HashSet<Uuid>> {
     let stored: Option<Uuid> = sqlx::query_scalar(
         "WITH stored AS (
              INSERT INTO inbox
                  (id, tenant_id, provider, client_id, scheme, digest, body, received_at, correlation_id)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, COALESCE($9, now()), $8)
              ON CONFLICT (tenant_id, provider, digest) DO NOTHING
              RETURNING id)
          INSERT INTO jobs
              (id, tenant_id, kind, target, status, run_at, due_at, attempts, fence, correlation_id, created_at)
-         SELECT $10, $2, 'ingest', id, 'ready', COALESCE($11, now()), COALESCE($11, now()), 0, 0, $9,
-             COALESCE($11, now())
+         SELECT id, $2, 'ingest', id, 'ready', COALESCE($9, now()), COALESCE($9, now()), 0, 0, $8,
+             COALESCE($9, now())
          FROM stored
          RETURNING target",
     )
-    .bind(item.id.as_uuid())
-    .bind(item.tenant.as_uuid())
-    .bind(item.provider.as_str())
-    .bind(&item.client_id)
-    .bind(&item.scheme)
-    .bind(&item.digest[..])
-    .bind(&item.body)
-    .bind(item.received_at)
-    .bind(&item.correlation_id)
-    .bind(job.as_uuid())
+    .bind(webhook.id.as_uuid())
+    .bind(webhook.tenant.as_uuid())
+    .bind(webhook.provider.as_str())
+    .bind(&webhook.client_id)
+    .bind(&webhook.scheme)
+    .bind(&webhook.digest[..])
+    .bind(&webhook.body)
+    .bind(&webhook.correlation_id)
     .bind(time)
     .fetch_optional(connection)
     .await

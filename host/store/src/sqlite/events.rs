@@ -1,6 +1,6 @@
 //! Webhooks and events.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{
     SqliteStore,
     accounts::erase,
-    inbox::{ROWS_TOGETHER, insert_inbox, insert_jobs},
+    inbox::insert_inbox,
     jobs::{end_claim, finish_job, hold},
     list, micros,
     post_effects::{self, add_remote_ids, wake_post},
@@ -33,23 +33,8 @@ use crate::{
 #[async_trait]
 impl Events for SqliteStore {
     async fn store_inbox(&self, webhooks: &[NewWebhook]) -> StoreResult<Vec<StoredInbox>> {
-        let mut tx = self.begin().await?;
-        let now = micros(self.time());
-        let mut stored = HashSet::with_capacity(webhooks.len());
-        for part in webhooks.chunks(ROWS_TOGETHER) {
-            let new = insert_inbox(&mut tx, part).await?;
-            insert_jobs(&mut tx, &new, now).await?;
-            stored.extend(new.iter().map(|webhook| webhook.item.id));
-        }
-        tx.commit().await.map_err(db)?;
-        let answers = webhooks.iter().map(|webhook| {
-            if stored.contains(&webhook.item.id) {
-                StoredInbox::New
-            } else {
-                StoredInbox::Duplicate
-            }
-        });
-        Ok(answers.collect())
+        let mut connection = self.writer.acquire().await.map_err(db)?;
+        insert_inbox(&mut connection, webhooks, micros(self.time())).await
     }
 
     async fn inbox(&self, ids: &[InboxId]) -> StoreResult<Vec<InboxItem>> {
@@ -162,9 +147,14 @@ impl SqliteStore {
              ON CONFLICT (provider, client_id, dedupe_key) WHERE client_id IS NOT NULL DO NOTHING",
         )
         .bind(id.as_uuid())
-        .bind(account.as_ref().map_or(item.tenant, |account| account.tenant).as_uuid())
-        .bind(item.provider.as_str())
-        .bind(&item.client_id)
+        .bind(
+            account
+                .as_ref()
+                .map_or(item.webhook.tenant, |account| account.tenant)
+                .as_uuid(),
+        )
+        .bind(item.webhook.provider.as_str())
+        .bind(&item.webhook.client_id)
         .bind(values::text(&event.name))
         .bind(values::text(&event.dedupe_key))
         .bind(account.as_ref().map(|account| account.id.as_uuid()))
@@ -268,8 +258,8 @@ async fn find_account(
          ORDER BY CASE WHEN status = 'revoked' THEN 1 ELSE 0 END, connected_at DESC, id DESC
          LIMIT 1"
     ))
-    .bind(item.provider.as_str())
-    .bind(&item.client_id)
+    .bind(item.webhook.provider.as_str())
+    .bind(&item.webhook.client_id)
     .bind(values::text(remote_id))
     .fetch_optional(connection)
     .await

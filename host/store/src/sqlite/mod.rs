@@ -34,6 +34,8 @@ use sqlx::{
 };
 use uuid::Uuid;
 
+use inbox::JOB_OF_WEBHOOK;
+
 use crate::{OpenError, Options, error::db, open, rows};
 
 /// A newer program may have migrated further: an older one still runs on what it knows.
@@ -42,8 +44,14 @@ pub(crate) static MIGRATOR: Migrator = Migrator {
     ..sqlx::migrate!("../../migrations/sqlite")
 };
 
-/// Prepared statements that a connection keeps: all that there are, and two for each number of webhooks in a commit.
+/// Prepared statements that a connection keeps: all that there are, and one for each number of webhooks in a commit.
 const STATEMENTS: usize = 300;
+
+/// Pages that the writer keeps in memory: 32 MiB, in KiB. The index of digests is in no order, so each webhook is on
+/// another page of it.
+const WRITER_CACHE: &str = "-32768";
+/// Pages in the log (16 MiB) before they are copied into the file. A page that was written often meanwhile is copied once.
+const CHECKPOINT: &str = "4000";
 
 /// A store in one SQLite file.
 #[derive(Debug)]
@@ -69,22 +77,14 @@ impl SqliteStore {
             Err(error) => return Err(error),
         };
         let connect = connect_options(&path);
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(options.acquire_timeout)
-            // The connection is a file handle: it does not go stale.
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(connect.clone())
+        let mut connection = SqliteConnection::connect_with(&connect)
             .await
             .map_err(OpenError::Connect)?;
-        let mut connection = writer.acquire().await.map_err(OpenError::Connect)?;
         // A running host has migrated it, and would be surprised by more.
         if options.migrate && lock.is_some() {
             // Not `run`: its future cannot be sent to another thread.
             MIGRATOR
-                .run_direct(None, &mut *connection, false)
+                .run_direct(None, &mut connection, false)
                 .await
                 .map_err(OpenError::Migrate)?;
         } else {
@@ -93,7 +93,25 @@ impl SqliteStore {
                 return Err(OpenError::Pending(pending));
             }
         }
-        drop(connection);
+        connection.close().await.map_err(OpenError::Connect)?;
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(options.acquire_timeout)
+            // The connection is a file handle: it does not go stale.
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .after_connect(|connection, _| {
+                Box::pin(async move { sqlx::query(JOB_OF_WEBHOOK).execute(connection).await.map(drop) })
+            })
+            .connect_with(
+                connect
+                    .clone()
+                    .pragma("cache_size", WRITER_CACHE)
+                    .pragma("wal_autocheckpoint", CHECKPOINT),
+            )
+            .await
+            .map_err(OpenError::Connect)?;
         let readers = SqlitePoolOptions::new()
             .max_connections(options.connections.max(1))
             .acquire_timeout(options.acquire_timeout)

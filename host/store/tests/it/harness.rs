@@ -270,15 +270,8 @@ impl World {
         item.id
     }
 
-    pub async fn receive_item(&self, item: &InboxItem) -> StoredInbox {
-        self.store.store_inbox(&[self.with_job(item)]).await.unwrap()[0]
-    }
-
-    pub fn with_job(&self, item: &InboxItem) -> NewWebhook {
-        NewWebhook {
-            item: item.clone(),
-            job: JobId::from_uuid(self.id()),
-        }
+    pub async fn receive_item(&self, item: &NewWebhook) -> StoredInbox {
+        self.store.store_inbox(std::slice::from_ref(item)).await.unwrap()[0]
     }
 
     /// One stored webhook.
@@ -305,11 +298,11 @@ impl World {
         settled.remove(0)
     }
 
-    pub fn new_webhook(&self, tenant: TenantId, client_id: &str) -> InboxItem {
+    pub fn new_webhook(&self, tenant: TenantId, client_id: &str) -> NewWebhook {
         let id = InboxId::from_uuid(self.id());
         let mut digest = [0; 32];
         digest[..16].copy_from_slice(id.as_uuid().as_bytes());
-        InboxItem {
+        NewWebhook {
             id,
             tenant,
             provider: provider(),
@@ -317,7 +310,6 @@ impl World {
             scheme: "test".into(),
             digest,
             body: b"{}".to_vec(),
-            received_at: self.now(),
             correlation_id: "cor".into(),
         }
     }

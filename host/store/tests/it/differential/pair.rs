@@ -422,8 +422,7 @@ impl Pair {
                     .make
                     .new_webhook(TENANT, if *app == 0 { "app" } else { "other-app" });
                 item.digest = [*digest; 32];
-                let webhooks = [self.make.with_job(&item)];
-                let _ = both!(self, op, |s| s.store_inbox(&webhooks));
+                let _ = both!(self, op, |s| s.store_inbox(std::slice::from_ref(&item)));
                 let _ = both!(self, op, |s| s.inbox(&[item.id]));
             }
             Op::Apply(lease, news) => {

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use patchbay_app::{
-    model::{AccountStatus, Job, JobKind, PostRecord, PostStatus, Settled},
+    model::{AccountStatus, Job, JobKind, NewWebhook, PostRecord, PostStatus, Settled},
     store::{Claim, DeadFilter, EventFilter, JobEnd, PageRequest, StoredInbox},
 };
 use patchbay_core::{EventKind, IncomingEvent};
@@ -25,7 +25,8 @@ pub async fn a_webhook_is_stored_once_however_often_it_comes(w: World) {
     let job = w.claimed(JobKind::Ingest).await;
     assert_eq!(w.claim(JobKind::Ingest).await, None);
     let stored = w.inbox(patchbay_core::InboxId::from_uuid(job.target)).await.unwrap();
-    assert_eq!((stored.digest, &stored.body, stored.received_at), (item.digest, &item.body, item.received_at));
+    let expected = NewWebhook { id: stored.webhook.id, ..item.clone() };
+    assert_eq!((stored.webhook, stored.received_at), (expected, w.now()));
     assert_eq!(w.inbox(item.id).await, None);
 }
 
@@ -46,12 +47,11 @@ pub async fn webhooks_that_come_together_are_stored_in_one_commit(w: World) {
     let mut items: Vec<_> = (0..5).map(|_| w.new_webhook(TENANT, "app")).collect();
     w.receive_item(&items[1]).await;
     items[4].digest = items[0].digest;
-    let webhooks: Vec<_> = items.iter().map(|item| w.with_job(item)).collect();
-    let stored = w.store.store_inbox(&webhooks).await.unwrap();
+    let stored = w.store.store_inbox(&items).await.unwrap();
     use StoredInbox::{Duplicate, New};
     // One was there; the last is a repeat of the first of them.
     assert_eq!(stored, [New, Duplicate, New, New, Duplicate]);
-    assert_eq!(w.store.store_inbox(&webhooks).await.unwrap(), [Duplicate; 5]);
+    assert_eq!(w.store.store_inbox(&items).await.unwrap(), [Duplicate; 5]);
     assert_eq!(w.store.store_inbox(&[]).await.unwrap(), []);
     let mut targets = BTreeSet::new();
     while let Some(job) = w.claim(JobKind::Ingest).await {
@@ -73,8 +73,7 @@ pub async fn commits_of_the_same_webhooks_at_once_never_wait_for_each_other(w: W
             for item in &mut items {
                 item.id = patchbay_core::InboxId::from_uuid(w.id());
             }
-            let webhooks: Vec<_> = items.iter().map(|item| w.with_job(item)).collect();
-            w.store.store_inbox(&webhooks).await.unwrap()
+            w.store.store_inbox(&items).await.unwrap()
         }
     })
     .await;

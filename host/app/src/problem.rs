@@ -87,6 +87,8 @@ problems! {
     MissingScopes = 409 "missing_scopes" "The account did not grant a needed permission", retry false, AccountOwner;
     /// Another tenant has connected this platform account.
     AccountTaken = 409 "account_taken" "This platform account is connected elsewhere", retry false, AccountOwner;
+    /// Another one has this name.
+    NameTaken = 409 "name_taken" "This name is taken", retry false, Caller;
     /// The post has ended or cannot be stopped any more.
     PostNotCancellable = 409 "post_not_cancellable" "The post cannot be stopped any more", retry false, Nobody;
     /// The post has no public id yet.

@@ -3,8 +3,15 @@
 //! The check lets a scanner, or a client with a typing error, be told without a look in the database. The 43 carry
 //! 256 bits, so a fast keyed digest of them is enough to store.
 
+use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
-use patchbay_app::{env::Env, secret::Secret, vault::Vault};
+use patchbay_app::{
+    env::Env,
+    model::{ApiKey, KeyScope},
+    secret::Secret,
+    vault::Vault,
+};
+use patchbay_core::{ApiKeyId, TenantId};
 use sha2::Sha256;
 
 /// Every key starts with this.
@@ -13,6 +20,39 @@ const ID: usize = 12;
 const SECRET: usize = 43;
 const CHECK: usize = 6;
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// What a key is to be.
+pub struct NewKey {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Label.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Vec<KeyScope>,
+    /// Not after.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl NewKey {
+    /// Makes it. The second value is its text, which is not kept.
+    #[must_use]
+    pub fn make(self, env: &Env, vault: &Vault) -> (ApiKey, Secret<String>) {
+        let (text, whole) = KeyText::make(env);
+        let key = ApiKey {
+            id: ApiKeyId::from_uuid(env.ids.next()),
+            tenant: self.tenant,
+            name: self.name,
+            secret_hash: text.hash(vault),
+            public_id: text.public_id,
+            scopes: self.scopes,
+            created_at: env.now(),
+            expires_at: self.expires_at,
+            revoked_at: None,
+            last_used_at: None,
+        };
+        (key, whole)
+    }
+}
 
 /// A key's text, taken apart.
 pub struct KeyText {

@@ -8,7 +8,7 @@ use patchbay_app::{
         Account, ApiKey, Commit, DataKey, Event, Flow, InboxItem, Job, Lease, Media, NewWebhook, Observation,
         PostRecord, PullFile, PullUrl, SealedTokens, Session, Tenant,
     },
-    store::{StoreError, StoreResult},
+    store::{Cursor, StoreError, StoreResult},
 };
 use patchbay_core::{AccountId, ApiKeyId, EventId, FlowId, InboxId, JobId, MediaId, PostId, ProviderId, TenantId};
 use serde::de::DeserializeOwned;
@@ -179,7 +179,16 @@ pub(crate) fn tenant(row: &impl Row) -> StoreResult<Tenant> {
     Ok(Tenant {
         id: TenantId::from_uuid(cells.uuid("id")?),
         name: cells.text("name")?,
+        created_at: cells.time("created_at")?,
     })
+}
+
+/// Of a key in the list of its tenant's keys.
+pub(crate) fn place_of_key(key: &ApiKey) -> Cursor {
+    Cursor {
+        at: key.last_used_at.unwrap_or(key.created_at),
+        id: key.id.as_uuid(),
+    }
 }
 
 pub(crate) fn api_key(row: &impl Row) -> StoreResult<ApiKey> {

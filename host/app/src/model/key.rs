@@ -13,6 +13,8 @@ pub struct Tenant {
     pub id: TenantId,
     /// Unique name.
     pub name: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
 }
 
 /// What an API key may do.
@@ -25,11 +27,15 @@ pub enum KeyScope {
     Connect,
     /// Upload media, publish and cancel.
     Publish,
+    /// Manage tenants and their keys. Nothing of a tenant's own.
+    Operator,
 }
 
 impl KeyScope {
     /// All.
-    pub const ALL: [Self; 3] = [Self::Read, Self::Connect, Self::Publish];
+    pub const ALL: [Self; 4] = [Self::Read, Self::Connect, Self::Publish, Self::Operator];
+    /// What a tenant's backend needs.
+    pub const OF_TENANT: [Self; 3] = [Self::Read, Self::Connect, Self::Publish];
 
     /// The stable name, as stored.
     #[must_use]
@@ -38,6 +44,7 @@ impl KeyScope {
             Self::Read => "read",
             Self::Connect => "connect",
             Self::Publish => "publish",
+            Self::Operator => "operator",
         }
     }
 }
@@ -76,6 +83,42 @@ pub struct ApiKey {
     pub revoked_at: Option<DateTime<Utc>>,
     /// Last use, to the hour.
     pub last_used_at: Option<DateTime<Utc>>,
+}
+
+/// Whether an API key opens anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApiKeyState {
+    /// It does.
+    Live,
+    /// Its time is over.
+    Expired,
+    /// It was killed.
+    Revoked,
+}
+
+impl ApiKeyState {
+    /// The stable name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl ApiKey {
+    /// Its state at a time.
+    #[must_use]
+    pub fn state(&self, now: DateTime<Utc>) -> ApiKeyState {
+        match (self.revoked_at, self.expires_at) {
+            (Some(_), _) => ApiKeyState::Revoked,
+            (None, Some(end)) if end <= now => ApiKeyState::Expired,
+            (None, _) => ApiKeyState::Live,
+        }
+    }
 }
 
 impl fmt::Debug for ApiKey {

@@ -14,6 +14,6 @@ pub use event::{AppliedEvent, Event, InboxItem, NewEvent, NewWebhook, Settled, W
 pub use flow::{Flow, Session};
 pub use job::{Job, JobKind, JobStatus, Lease, NewJob};
 pub use journal::{Commit, CommitOutcome, NewPullUrl, Observation, ObservationSource, PullFile, PullUrl, Pulled};
-pub use key::{ApiKey, DataKey, DataKeyState, KeyScope, Tenant};
+pub use key::{ApiKey, ApiKeyState, DataKey, DataKeyState, KeyScope, Tenant};
 pub use media::Media;
 pub use post::{Content, Failure, NewPost, PostRecord, PostStatus, PostTransition, TransitionError};

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use patchbay_core::{ApiKeyId, TenantId};
 
-use super::StoreResult;
+use super::{Page, PageRequest, StoreResult};
 use crate::model::{ApiKey, DataKey, Tenant};
 
 /// What the vault needs to know at start.
@@ -18,6 +18,15 @@ pub struct KeyState {
 pub trait Keys {
     /// The tenant of this name, made if it is new.
     async fn ensure_tenant(&self, id: TenantId, name: &str) -> StoreResult<Tenant>;
+
+    /// Makes a tenant.
+    ///
+    /// # Errors
+    /// [`super::Constraint::Name`]: one of this name is there.
+    async fn create_tenant(&self, id: TenantId, name: &str) -> StoreResult<Tenant>;
+
+    /// All tenants.
+    async fn tenants(&self, page: PageRequest) -> StoreResult<Page<Tenant>>;
 
     /// The tenant of this id.
     async fn tenant(&self, id: TenantId) -> StoreResult<Option<Tenant>>;
@@ -36,8 +45,9 @@ pub trait Keys {
     /// Finds an API key by its public part, dead ones included.
     async fn api_key(&self, public_id: &str) -> StoreResult<Option<ApiKey>>;
 
-    /// A tenant's API keys, newest first; at most 100.
-    async fn api_keys(&self, tenant: TenantId) -> StoreResult<Vec<ApiKey>>;
+    /// A tenant's API keys, dead ones included. Those that were used last come first; one that never was stands where it
+    /// was made.
+    async fn api_keys(&self, tenant: TenantId, page: PageRequest) -> StoreResult<Page<ApiKey>>;
 
     /// Kills an API key. `false`: the tenant has no such key.
     async fn revoke_api_key(&self, tenant: TenantId, id: ApiKeyId) -> StoreResult<bool>;

@@ -13,10 +13,9 @@ use axum::{
     extract::{ConnectInfo, FromRequestParts},
     http::{Method, header, request::Parts},
 };
-use chrono::{DateTime, Utc};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use patchbay_app::{
-    model::{ApiKey, KeyScope},
+    model::{ApiKey, ApiKeyState, KeyScope},
     problem::{Problem, ProblemKind},
 };
 use patchbay_core::{ApiKeyId, TenantId};
@@ -112,11 +111,9 @@ impl Gate {
     }
 
     /// Drops what is remembered of a key, as after a change of it in this process.
-    pub fn forget(&self, public_id: &str) {
-        self.cache
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(public_id);
+    pub fn forget(&self, id: ApiKeyId) {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.retain(|_, (_, key)| key.id != id);
     }
 
     async fn key(&self, host: &Host, public_id: &str) -> Result<Option<ApiKey>, Problem> {
@@ -138,10 +135,6 @@ impl Gate {
         cache.insert(public_id.to_owned(), (Instant::now(), key.clone()));
         Ok(Some(key))
     }
-}
-
-fn is_live(key: &ApiKey, now: DateTime<Utc>) -> bool {
-    key.revoked_at.is_none() && key.expires_at.is_none_or(|end| now < end)
 }
 
 impl FromRequestParts<Host> for Caller {
@@ -186,7 +179,7 @@ async fn by_key(host: &Host, text: &str) -> Result<Option<Caller>, Problem> {
     };
     // The rest is for those who know the secret. Otherwise anybody could use up what a key may send.
     let proved: bool = text.hash(&host.app.vault).ct_eq(&key.secret_hash).into();
-    if !proved || !is_live(&key, host.app.env.now()) {
+    if !proved || key.state(host.app.env.now()) != ApiKeyState::Live {
         return Ok(None);
     }
     host.gate.pace.admit(key.id)?;
@@ -227,7 +220,7 @@ fn first_party(parts: &Parts, host: &Host) -> Result<Caller, Problem> {
         Some(_) => navigates && text(header::ORIGIN).is_none(),
     };
     if ours && origin && same_site {
-        let scopes = KeyScope::ALL.to_vec();
+        let scopes = KeyScope::OF_TENANT.to_vec();
         return Ok(Caller {
             tenant: TenantId::DEFAULT,
             scopes,

@@ -17,6 +17,7 @@ pub mod posts;
 pub mod problem;
 pub mod pull;
 pub mod request_id;
+pub mod tenants;
 pub mod webhooks;
 pub mod workers;
 
@@ -54,6 +55,7 @@ pub const BODY_CAP: usize = 256 * 1024;
         (name = "posts", description = "Publishing and following posts"),
         (name = "webhooks", description = "Webhooks of platforms"),
         (name = "events", description = "What happened to accounts and posts"),
+        (name = "tenants", description = "Tenants and their API keys, for the operator"),
         (name = "dead_letters", description = "Work that was given up, to be looked at and run again"),
         (name = "compatible", description = "The paths of the integration that users migrate from"),
         (name = "operation", description = "Running the host")
@@ -98,6 +100,10 @@ fn routes() -> OpenApiRouter<Host> {
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::replay_many))
         .routes(routes!(dead_letters::replay))
+        .routes(routes!(tenants::create, tenants::list))
+        .routes(routes!(tenants::show))
+        .routes(routes!(tenants::create_key, tenants::list_keys))
+        .routes(routes!(tenants::revoke_key))
         .routes(routes!(webhooks::receive))
         .routes(routes!(compat::authorize))
         .routes(routes!(compat::callback))

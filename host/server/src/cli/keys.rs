@@ -3,16 +3,17 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::Subcommand;
 use patchbay_app::{
     env::Env,
     model::{ApiKey, KeyScope},
+    store::PageRequest,
 };
 use patchbay_core::ApiKeyId;
 
 use super::tenant_id;
-use crate::{config::Config, host, keys::KeyText};
+use crate::{config::Config, host, keys::NewKey};
 
 /// Key commands.
 #[derive(Subcommand)]
@@ -25,14 +26,15 @@ pub enum Command {
         /// Tenant; made if it is new.
         #[arg(long, default_value = "default")]
         tenant: String,
-        /// What it may do; repeat or separate by commas. Default: everything.
+        /// What it may do: read, connect, publish, or operator, which manages tenants and their keys and nothing else;
+        /// repeat or separate by commas. Default: everything but operator.
         #[arg(long, value_delimiter = ',', value_parser = parse_scope)]
         scope: Vec<KeyScope>,
         /// Days until it dies. Default: never.
         #[arg(long)]
         expires_in_days: Option<u32>,
     },
-    /// List a tenant's keys.
+    /// List a tenant's keys, those first that were used last.
     List {
         /// Tenant.
         #[arg(long, default_value = "default")]
@@ -73,40 +75,34 @@ pub async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
         } => {
             let vault = host::open_vault(&config, store.clone(), &env).await?;
             let tenant = tenant_id(&store, &env, &tenant).await?;
-            let (text, whole) = KeyText::make(&env);
-            let now = env.now();
-            let key = ApiKey {
-                id: ApiKeyId::from_uuid(env.ids.next()),
+            let key = NewKey {
                 tenant,
                 name,
-                secret_hash: text.hash(&vault),
-                public_id: text.public_id,
                 scopes: if scope.is_empty() {
-                    KeyScope::ALL.to_vec()
+                    KeyScope::OF_TENANT.to_vec()
                 } else {
                     scope
                 },
-                created_at: now,
-                expires_at: expires_in_days.map(|days| now + TimeDelta::days(i64::from(days))),
-                revoked_at: None,
-                last_used_at: None,
+                expires_at: expires_in_days.map(|days| env.now() + TimeDelta::days(i64::from(days))),
             };
+            let (key, whole) = key.make(&env, &vault);
             store.create_api_key(&key).await.context("storing the key")?;
             eprintln!("Key {} was made. It is shown only here:", key.id);
             println!("{}", whole.expose());
         }
         Command::List { tenant } => {
             let tenant = tenant_id(&store, &env, &tenant).await?;
-            for key in store.api_keys(tenant).await? {
-                let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
-                let state = if key.revoked_at.is_some() { "revoked" } else { "live" };
-                let used = key.last_used_at.map_or("never".to_owned(), |at| at.to_rfc3339());
-                println!(
-                    "{}  {state:7}  {:20}  {}  last used {used}",
-                    key.id,
-                    key.name,
-                    scopes.join(",")
-                );
+            let mut page = PageRequest {
+                after: None,
+                limit: 100,
+            };
+            loop {
+                let keys = store.api_keys(tenant, page).await?;
+                keys.items.iter().for_each(|key| print(key, env.now()));
+                page.after = keys.next;
+                if page.after.is_none() {
+                    break;
+                }
             }
         }
         Command::Revoke { id, tenant } => {
@@ -118,4 +114,16 @@ pub async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn print(key: &ApiKey, now: DateTime<Utc>) {
+    let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+    let state = key.state(now).as_str();
+    let used = key.last_used_at.map_or("never".to_owned(), |at| at.to_rfc3339());
+    println!(
+        "{}  {state:7}  {:20}  {}  last used {used}",
+        key.id,
+        key.name,
+        scopes.join(",")
+    );
 }

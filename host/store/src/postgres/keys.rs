@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use patchbay_app::{
     model::{ApiKey, DataKey, KeyScope, Tenant},
-    store::{Constraint, KeyState, Keys, StoreError, StoreResult},
+    store::{Constraint, Cursor, KeyState, Keys, Page, PageRequest, StoreError, StoreResult},
 };
 use patchbay_core::{ApiKeyId, TenantId};
+use sqlx::{Postgres, QueryBuilder};
 
 use super::PostgresStore;
 use crate::{
@@ -17,13 +18,16 @@ use crate::{
 #[async_trait]
 impl Keys for PostgresStore {
     async fn ensure_tenant(&self, id: TenantId, name: &str) -> StoreResult<Tenant> {
-        sqlx::query("INSERT INTO tenants (id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-            .bind(id.as_uuid())
-            .bind(name)
-            .execute(&self.pool)
-            .await
-            .map_err(db)?;
-        let row = sqlx::query("SELECT id, name FROM tenants WHERE name = $1")
+        sqlx::query(
+            "INSERT INTO tenants (id, name, created_at) VALUES ($1, $2, COALESCE($3, now())) ON CONFLICT DO NOTHING",
+        )
+        .bind(id.as_uuid())
+        .bind(name)
+        .bind(self.test_time())
+        .execute(&self.pool)
+        .await
+        .map_err(db)?;
+        let row = sqlx::query("SELECT id, name, created_at FROM tenants WHERE name = $1")
             .bind(name)
             .fetch_optional(&self.pool)
             .await
@@ -33,8 +37,42 @@ impl Keys for PostgresStore {
             .map_or(Err(StoreError::Conflict(Constraint::Name)), rows::tenant)
     }
 
+    async fn create_tenant(&self, id: TenantId, name: &str) -> StoreResult<Tenant> {
+        let row = sqlx::query(
+            "INSERT INTO tenants (id, name, created_at)
+             VALUES ($1, $2, COALESCE($3, now()))
+             ON CONFLICT (name) DO NOTHING
+             RETURNING id, name, created_at",
+        )
+        .bind(id.as_uuid())
+        .bind(name)
+        .bind(self.test_time())
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(db)?;
+        row.as_ref()
+            .map_or(Err(StoreError::Conflict(Constraint::Name)), rows::tenant)
+    }
+
+    async fn tenants(&self, page: PageRequest) -> StoreResult<Page<Tenant>> {
+        let mut query = QueryBuilder::<Postgres>::new("SELECT id, name, created_at FROM tenants");
+        if let Some(after) = page.after {
+            query.push(" WHERE (created_at, id) < (").push_bind(after.at);
+            query.push(", ").push_bind(after.id).push(")");
+        }
+        query
+            .push(" ORDER BY created_at DESC, id DESC LIMIT ")
+            .push_bind(values::page_rows(page));
+        let found = query.build().fetch_all(&self.pool).await.map_err(db)?;
+        let tenants = found.iter().map(rows::tenant).collect::<Result<_, _>>()?;
+        Ok(values::page(tenants, page, |tenant: &Tenant| Cursor {
+            at: tenant.created_at,
+            id: tenant.id.as_uuid(),
+        }))
+    }
+
     async fn tenant(&self, id: TenantId) -> StoreResult<Option<Tenant>> {
-        let row = sqlx::query("SELECT id, name FROM tenants WHERE id = $1")
+        let row = sqlx::query("SELECT id, name, created_at FROM tenants WHERE id = $1")
             .bind(id.as_uuid())
             .fetch_optional(&self.pool)
             .await
@@ -125,17 +163,25 @@ impl Keys for PostgresStore {
         row.as_ref().map(rows::api_key).transpose()
     }
 
-    async fn api_keys(&self, tenant: TenantId) -> StoreResult<Vec<ApiKey>> {
-        let rows = sqlx::query(concat!(
+    async fn api_keys(&self, tenant: TenantId, page: PageRequest) -> StoreResult<Page<ApiKey>> {
+        let mut query = QueryBuilder::<Postgres>::new(concat!(
             "SELECT ",
             api_key_columns!(),
-            " FROM api_keys WHERE tenant_id = $1 ORDER BY created_at DESC, id DESC LIMIT 100"
-        ))
-        .bind(tenant.as_uuid())
-        .fetch_all(&self.pool)
-        .await
-        .map_err(db)?;
-        rows.iter().map(rows::api_key).collect()
+            " FROM api_keys WHERE tenant_id = "
+        ));
+        query.push_bind(tenant.as_uuid());
+        if let Some(after) = page.after {
+            query
+                .push(" AND (COALESCE(last_used_at, created_at), id) < (")
+                .push_bind(after.at);
+            query.push(", ").push_bind(after.id).push(")");
+        }
+        query
+            .push(" ORDER BY COALESCE(last_used_at, created_at) DESC, id DESC LIMIT ")
+            .push_bind(values::page_rows(page));
+        let found = query.build().fetch_all(&self.pool).await.map_err(db)?;
+        let keys = found.iter().map(rows::api_key).collect::<Result<_, _>>()?;
+        Ok(values::page(keys, page, rows::place_of_key))
     }
 
     async fn revoke_api_key(&self, tenant: TenantId, id: ApiKeyId) -> StoreResult<bool> {

@@ -151,7 +151,9 @@ counted! {
         add_data_key(key: DataKey) -> DataKey;
         create_api_key(key: &ApiKey) -> ();
         api_key(public_id: &str) -> Option<ApiKey>;
-        api_keys(tenant: TenantId) -> Vec<ApiKey>;
+        api_keys(tenant: TenantId, page: PageRequest) -> Page<ApiKey>;
+        create_tenant(id: TenantId, name: &str) -> Tenant;
+        tenants(page: PageRequest) -> Page<Tenant>;
         revoke_api_key(tenant: TenantId, id: ApiKeyId) -> bool;
         touch_api_key(id: ApiKeyId) -> ();
     }

@@ -26,6 +26,7 @@ mod posts;
 mod pull_urls;
 mod story;
 mod tenancy;
+mod tenants;
 mod tokens;
 mod webhook_effects;
 mod webhooks;

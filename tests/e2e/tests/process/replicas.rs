@@ -7,12 +7,14 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::join_all, stream};
+use patchbay_core::TenantId;
 use patchbay_rig::{
     Api, Host, World, holds, on_postgres, until,
     world::{CHUNK, FOUR_CHUNKS, call_back, file_post, pull_post, video_bytes},
 };
 use patchbay_simulator_tiktok::simkit::{Action, Fault};
 use reqwest::Method;
+use serde_json::json;
 
 /// Hosts on one database, and a client of each.
 struct Fleet {
@@ -276,6 +278,32 @@ async fn t74_a_revoked_key_is_dead_at_every_host_within_five_seconds() {
             );
             api.get("/api/platforms").await.ok();
         }
+        // Killed by a request to one host, which forgets it at once.
+        let make = ["keys", "create", "--name", "operator", "--scope", "operator"];
+        let operator = world.program.run(&make).await.succeeded().stdout();
+        let [asked, told] = &fleet.apis[..] else { panic!() };
+        let operator = asked.with_key(Some(operator.trim()));
+        let keys = format!("/api/tenants/{}/keys", TenantId::DEFAULT);
+        let made = operator.post(&keys, &json!({ "name": "second" })).await.ok();
+        let doomed = made["text"].as_str().unwrap();
+        for api in &fleet.apis {
+            api.with_key(Some(doomed)).get("/api/platforms").await.ok();
+        }
+        let kill = operator.request(Method::DELETE, &format!("{keys}/{}", made["id"].as_str().unwrap()));
+        assert_eq!(operator.send(kill).await.unwrap().status.as_u16(), 204);
+        let since = Instant::now();
+        let at_once = asked.with_key(Some(doomed)).get("/api/platforms").await;
+        assert_eq!(at_once.status.as_u16(), 401);
+        until("the other host refuses it too", async || {
+            let answer = told.with_key(Some(doomed)).get("/api/platforms").await;
+            (answer.status.as_u16() == 401).then_some(())
+        })
+        .await;
+        assert!(
+            since.elapsed() < Duration::from_millis(5_500),
+            "it took {:?}",
+            since.elapsed()
+        );
         let listed = world.program.run(&["keys", "list"]).await.succeeded().stdout();
         assert!(
             listed.lines().any(|line| line.contains(id) && line.contains("revoked")),

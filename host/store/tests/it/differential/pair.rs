@@ -675,7 +675,7 @@ impl Pair {
             ));
             let _ = both!(self, "posts", |s| s.posts(tenant, &PostFilter::default(), page));
             let _ = both!(self, "events", |s| s.events(tenant, &EventFilter::default(), page));
-            let _ = both!(self, "api_keys", |s| s.api_keys(tenant));
+            let _ = both!(self, "api_keys", |s| s.api_keys(tenant, page));
             let _ = both!(self, "media_bytes", |s| s.media_bytes(tenant));
         }
         for &(tenant, post) in &self.posts {

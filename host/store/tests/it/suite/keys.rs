@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use patchbay_app::{
     model::{ApiKey, DataKey, DataKeyState, KeyScope},
-    store::{Constraint, StoreError},
+    store::{Constraint, Cursor, PageRequest, StoreError},
 };
 use patchbay_core::{ApiKeyId, TenantId};
 
@@ -22,6 +22,47 @@ pub async fn a_tenant_is_made_once(w: World) {
     assert_eq!(w.store.tenant(TenantId::from_uuid(w.id())).await.unwrap(), None);
     let clash = w.store.ensure_tenant(TENANT, "another name").await;
     assert!(matches!(clash, Err(StoreError::Conflict(Constraint::Name))), "{clash:?}");
+}
+
+pub async fn tenants_are_made_by_name_and_listed_newest_first(w: World) {
+    let mut made = Vec::new();
+    for name in ["a", "b", "c"] {
+        w.advance(SECOND);
+        let tenant = w.store.create_tenant(TenantId::from_uuid(w.id()), name).await.unwrap();
+        assert_eq!((tenant.name.as_str(), tenant.created_at), (name, w.now()));
+        made.insert(0, tenant);
+    }
+    let twin = w.store.create_tenant(TenantId::from_uuid(w.id()), "b").await;
+    assert!(matches!(twin, Err(StoreError::Conflict(Constraint::Name))), "{twin:?}");
+    let mut listed = Vec::new();
+    let mut page = PageRequest { after: None, limit: 1 };
+    loop {
+        let found = w.store.tenants(page).await.unwrap();
+        listed.extend(found.items);
+        page.after = found.next;
+        if page.after.is_none() {
+            break;
+        }
+    }
+    // Made by the migration, at a time that is none of the test's.
+    listed.retain(|tenant| tenant.id != TENANT);
+    assert_eq!(listed, made);
+}
+
+pub async fn keys_that_were_used_last_are_listed_first(w: World) {
+    let mut keys = Vec::new();
+    for index in 0..4 {
+        let key = api_key(&w, TENANT, &format!("public-{index}"));
+        w.store.create_api_key(&key).await.unwrap();
+        keys.push(key);
+        w.advance(60 * MINUTE);
+    }
+    w.store.touch_api_key(keys[1].id).await.unwrap();
+    let first = w.store.api_keys(TENANT, PageRequest { after: None, limit: 2 }).await.unwrap();
+    let rest = w.store.api_keys(TENANT, page(first.next)).await.unwrap();
+    assert_eq!(rest.next, None);
+    let order: Vec<_> = first.items.iter().chain(&rest.items).map(|key| key.id).collect();
+    assert_eq!(order, [1, 3, 2, 0].map(|index| keys[index].id));
 }
 
 pub async fn a_tenant_has_one_active_data_key(w: World) {
@@ -84,7 +125,7 @@ pub async fn an_api_key_is_found_listed_and_killed(w: World) {
     let missing = w.store.create_api_key(&lost).await;
     assert!(matches!(missing, Err(StoreError::Conflict(Constraint::Missing))), "{missing:?}");
 
-    assert_eq!(w.store.api_keys(TENANT).await.unwrap(), keys);
+    assert_eq!(w.store.api_keys(TENANT, page(None)).await.unwrap().items, keys);
     assert_eq!(w.store.api_key("public-1").await.unwrap().as_ref(), Some(&keys[1]));
     assert_eq!(w.store.api_key("public-9").await.unwrap(), None);
 
@@ -121,6 +162,10 @@ pub async fn the_store_tells_the_time_and_proves_that_it_writes(w: World) {
     assert_eq!(w.store.now().await.unwrap(), w.now());
     w.store.probe_write().await.unwrap();
     assert!(["sqlite", "postgres"].contains(&w.store.backend()));
+}
+
+fn page(after: Option<Cursor>) -> PageRequest {
+    PageRequest { after, limit: 100 }
 }
 
 fn data_key(id: u32, tenant: TenantId, byte: u8) -> DataKey {

@@ -124,6 +124,8 @@ suite! {
     }
     keys {
         a_tenant_is_made_once,
+        tenants_are_made_by_name_and_listed_newest_first,
+        keys_that_were_used_last_are_listed_first,
         a_tenant_has_one_active_data_key,
         of_many_hosts_one_makes_the_data_key,
         sealed_rows_are_noticed,

@@ -147,7 +147,8 @@ impl World {
             .ensure_tenant(TenantId::from_uuid(app.env.ids.next()), name)
             .await
             .unwrap();
-        self.api.with_key(Some(self.make_key(tenant.id, &KeyScope::ALL).await))
+        self.api
+            .with_key(Some(self.make_key(tenant.id, &KeyScope::OF_TENANT).await))
     }
 
     /// A new key of a tenant.

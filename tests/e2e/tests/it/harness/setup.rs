@@ -116,7 +116,7 @@ impl Setup {
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
         let serving = start_host(&settings, folder.path(), listener, clocks.as_ref()).await;
-        let key = make_key(&serving.host.app, TenantId::DEFAULT, &KeyScope::ALL).await;
+        let key = make_key(&serving.host.app, TenantId::DEFAULT, &KeyScope::OF_TENANT).await;
         let api = Api::new(format!("http://{address}"), Some(key));
         World {
             api,

@@ -1,0 +1,8 @@
+-- Tenants are made and listed by the API.
+
+ALTER TABLE tenants ADD COLUMN created_at TIMESTAMPTZ NOT NULL DEFAULT now();
+CREATE INDEX tenants_list ON tenants (created_at, id);
+
+-- Keys are listed by their last use; until then by when they were made.
+DROP INDEX api_keys_list;
+CREATE INDEX api_keys_list ON api_keys (tenant_id, COALESCE(last_used_at, created_at), id);

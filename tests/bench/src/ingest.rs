@@ -94,7 +94,14 @@ pub async fn sqlite_vs_single_commit(effort: Effort) -> anyhow::Result<Measureme
     };
     let name = "ingest_sqlite_vs_single_commit";
     let found = Measurement::of_pairs(name, Wanted::AtLeast(10.0), "webhooks/s", effort.pairs, reference, ours).await?;
-    Ok(found.note("database", "SQLite, WAL, synchronous FULL"))
+    let half = single_commits::store_alone(effort.time, 32).await?;
+    let all = single_commits::store_alone(effort.time, 64).await?;
+    Ok(found
+        .note("database", "SQLite, WAL, synchronous FULL")
+        .note(
+            "the store alone, 32 and 64 webhooks a commit",
+            format!("{half:.0} and {all:.0} webhooks/s"),
+        ))
 }
 
 async fn beside_pgbench(

@@ -2,12 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use patchbay_app::{model::NewWebhook, store::Events as _};
+use patchbay_core::{InboxId, ProviderId, TenantId};
 use patchbay_simkit::Clock;
+use patchbay_store::sqlite::SqliteStore;
 use sha2::{Digest, Sha256};
 use sqlx::{
     Connection, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
+
+use uuid::Uuid;
 
 use crate::webhooks::{self, CLIENT_KEY};
 
@@ -41,6 +46,38 @@ pub async fn rate(time: Duration) -> anyhow::Result<f64> {
         commits += 1;
     }
     Ok(commits as f64 / started.elapsed().as_secs_f64())
+}
+
+/// Webhooks a second that the host's own store takes in, so many in a commit, when nobody has to send them: what no host
+/// can pass.
+///
+/// # Errors
+/// The database refuses.
+pub async fn store_alone(time: Duration, group: u128) -> anyhow::Result<f64> {
+    let dir = tempfile::tempdir()?;
+    let store = SqliteStore::open(dir.path().join("groups.db"), patchbay_store::Options::default()).await?;
+    let provider = ProviderId::parse("tiktok")?;
+    let now = Clock::running().now();
+    let started = Instant::now();
+    let mut stored = 0_u128;
+    while started.elapsed() < time {
+        let webhooks = (stored..stored + group).map(|number| {
+            let body = webhooks::body(now.timestamp(), &format!("v_pub_file~v2-1.{number:023}"));
+            NewWebhook {
+                id: InboxId::from_uuid(Uuid::from_u128(number)),
+                tenant: TenantId::DEFAULT,
+                provider: provider.clone(),
+                client_id: CLIENT_KEY.to_owned(),
+                scheme: "tiktok".to_owned(),
+                digest: Sha256::digest(&body).into(),
+                body: body.into_bytes(),
+                correlation_id: format!("{number:032x}"),
+            }
+        });
+        store.store_inbox(&webhooks.collect::<Vec<_>>()).await?;
+        stored += group;
+    }
+    Ok(stored as f64 / started.elapsed().as_secs_f64())
 }
 
 async fn commit(connection: &mut SqliteConnection, number: u128, body: &[u8], now: i64) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 # The lanes. To add one: its name here, a line in `about`, and a function.
 
-LANES=(lint unit store e2e faults drift demo examples deny)
+LANES=(lint unit store e2e contract faults drift demo examples deny)
 
 about() {
     case $1 in
@@ -8,6 +8,7 @@ about() {
         unit) echo 'every crate by itself, and the examples in its documentation' ;;
         store) echo 'the stores: one suite on SQLite and PostgreSQL' ;;
         e2e) echo 'whole hosts against simulated platforms' ;;
+        contract) echo 'the OpenAPI document against running hosts, by schemathesis' ;;
         faults) echo 'hosts and their database killed, stopped and cut off, and a count of what that did' ;;
         drift) echo 'generated files are up to date (UPDATE=1 writes them)' ;;
         demo) echo 'cargo run --release -- demo: both posts end as published' ;;
@@ -19,7 +20,7 @@ about() {
 # What a lane needs of the parent shell.
 prepare() {
     case $1 in
-        store | e2e | faults) start_postgres ;;
+        store | e2e | contract | faults) start_postgres ;;
     esac
 }
 
@@ -48,12 +49,23 @@ lane_store() {
 }
 
 lane_e2e() {
-    # Some tests kill the program itself; they do not build it while they run.
+    build_programs
+    tests_where 'package(patchbay-e2e) & not test(/\bschemathesis::/)' -p patchbay-e2e -- --skip schemathesis::
+}
+
+lane_contract() {
+    build_programs
+    PATCHBAY_TEST_SCHEMATHESIS=$(python_tool schemathesis 4.32.5)
+    export PATCHBAY_TEST_SCHEMATHESIS
+    tests_where 'package(patchbay-e2e) & test(/\bschemathesis::/)' -p patchbay-e2e --test process schemathesis::
+}
+
+# Some tests kill the program itself; they do not build it while they run.
+build_programs() {
     cargo build --locked --workspace --bins
     PATCHBAY_TEST_BINARY=$(target_dir)/debug/patchbay
     PATCHBAY_TEST_LAMBDA_BINARY=$(target_dir)/debug/patchbay-lambda
     export PATCHBAY_TEST_BINARY PATCHBAY_TEST_LAMBDA_BINARY
-    tests_where 'package(patchbay-e2e)' -p patchbay-e2e
 }
 
 lane_faults() {

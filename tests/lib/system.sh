@@ -24,6 +24,21 @@ need() {
     command -v "$command" >/dev/null || install_packages "$@"
 }
 
+# python_tool NAME VERSION: installs a program of PyPI, in a place of its own that the next run finds, and prints its path.
+python_tool() {
+    local name=$1 version=$2 home
+    home=${XDG_CACHE_HOME:-$HOME/.cache}/patchbay/$name-$version
+    if [[ ! -x $home/bin/$name ]]; then
+        # Anew: an interrupted run may have left half of it.
+        {
+            { python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv; } &&
+                rm -rf "$home" && python3 -m venv "$home" &&
+                "$home/bin/pip" install --quiet --disable-pip-version-check "$name==$version"
+        } >&2 || return 1
+    fi
+    echo "$home/bin/$name"
+}
+
 install_packages() {
     local as_root=()
     if ! command -v apt-get >/dev/null; then

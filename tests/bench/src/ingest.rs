@@ -96,12 +96,10 @@ pub async fn sqlite_vs_single_commit(effort: Effort) -> anyhow::Result<Measureme
     let found = Measurement::of_pairs(name, Wanted::AtLeast(10.0), "webhooks/s", effort.pairs, reference, ours).await?;
     let half = single_commits::store_alone(effort.time, 32).await?;
     let all = single_commits::store_alone(effort.time, 64).await?;
-    Ok(found
-        .note("database", "SQLite, WAL, synchronous FULL")
-        .note(
-            "the store alone, 32 and 64 webhooks a commit",
-            format!("{half:.0} and {all:.0} webhooks/s"),
-        ))
+    Ok(found.note("database", "SQLite, WAL, synchronous FULL").note(
+        "the store alone, 32 and 64 webhooks a commit",
+        format!("{half:.0} and {all:.0} webhooks/s"),
+    ))
 }
 
 async fn beside_pgbench(

@@ -42,8 +42,10 @@ const PATIENCE: Duration = Duration::from_secs(15);
     security((), ("api_key" = [])),
     responses(
         (status = 303, description = "To the platform's page"),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub async fn authorize(
     State(host): State<Host>,

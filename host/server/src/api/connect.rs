@@ -114,6 +114,7 @@ pub struct AuthorizeQuery {
     security((), ("api_key" = [])),
     responses(
         (status = 303, description = "To the platform's page"),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json"),

@@ -30,9 +30,8 @@ pub struct DeadLetterBody {
     /// Id.
     #[schema(example = "job_0198c1d2e3f47a6b8c9d0e1f2a3b4c5d")]
     pub id: String,
-    /// What was to be done: `publish` (a step of a post), `refresh` (tokens of an account), `ingest` (a received webhook)
-    /// or `revoke` (a disconnect told to the platform).
-    #[schema(example = "ingest")]
+    /// What was to be done.
+    #[schema(value_type = KindBody, example = "ingest")]
     pub kind: String,
     /// Why it was given up. `quarantined`: three claims of it ended without a word from their worker.
     #[schema(example = "malformed_webhook")]
@@ -45,6 +44,21 @@ pub struct DeadLetterBody {
     pub created_at: DateTime<Utc>,
     /// When it was given up.
     pub died_at: Option<DateTime<Utc>>,
+}
+
+/// Kind of work.
+#[derive(ToSchema)]
+#[schema(as = JobKind)]
+#[allow(non_camel_case_types, reason = "the names are the JSON values")]
+pub enum KindBody {
+    /// A step of a post.
+    publish,
+    /// New tokens of an account.
+    refresh,
+    /// A received webhook, to be read.
+    ingest,
+    /// A disconnect, to be told to the platform.
+    revoke,
 }
 
 impl From<Job> for DeadLetterBody {
@@ -75,6 +89,7 @@ pub struct DeadLetterList {
 #[into_params(parameter_in = Query)]
 pub struct Wanted {
     /// Of this kind.
+    #[param(value_type = Option<KindBody>)]
     pub kind: Option<String>,
     /// That died then or later.
     pub from: Option<DateTime<Utc>>,
@@ -87,6 +102,7 @@ pub struct Wanted {
 #[serde(deny_unknown_fields)]
 pub struct ReplayBody {
     /// Of this kind.
+    #[schema(value_type = Option<KindBody>)]
     pub kind: Option<String>,
     /// That died then or later.
     pub from: Option<DateTime<Utc>>,
@@ -192,4 +208,16 @@ fn filter(kind: Option<&str>, from: Option<DateTime<Utc>>, to: Option<DateTime<U
         Problem::invalid(vec![issue])
     })?;
     Ok(DeadFilter { kind, from, to })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_names_every_kind() {
+        let document = serde_json::to_value(super::super::openapi()).unwrap();
+        let named = &document["components"]["schemas"]["JobKind"]["enum"];
+        assert_eq!(*named, serde_json::json!(JobKind::ALL.map(JobKind::as_str)));
+    }
 }

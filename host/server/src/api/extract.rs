@@ -169,6 +169,7 @@ fn depth(bytes: &[u8]) -> usize {
 #[into_params(parameter_in = Query)]
 pub struct Paging {
     /// `next_cursor` of the page before.
+    #[param(min_length = 54, max_length = 54, pattern = "^[A-Za-z0-9_-]*$")]
     pub cursor: Option<String>,
     /// Rows per page, from 1 to 100; 20 by default.
     #[param(minimum = 1, maximum = 100)]

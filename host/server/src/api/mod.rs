@@ -25,7 +25,11 @@ use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};
 use tower::ServiceBuilder;
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+    openapi::{
+        Content, Header, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Type,
+        path::Operation,
+        security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
+    },
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -45,7 +49,7 @@ pub const BODY_CAP: usize = 256 * 1024;
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
     servers((url = "/", description = "This host")),
-    modifiers(&Security),
+    modifiers(&Common),
     security(("api_key" = [])),
     tags(
         (name = "platforms", description = "Providers and what they can do"),
@@ -64,9 +68,10 @@ pub const BODY_CAP: usize = 256 * 1024;
 )]
 struct ApiDoc;
 
-struct Security;
+/// What all operations share: how callers prove who they are, and problems that any may answer.
+struct Common;
 
-impl Modify for Security {
+impl Modify for Common {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let components = openapi.components.get_or_insert_default();
         let mut key = Http::new(HttpAuthScheme::Bearer);
@@ -75,6 +80,10 @@ impl Modify for Security {
         let mut worker = Http::new(HttpAuthScheme::Bearer);
         worker.description = Some("The worker secret of this installation.".to_owned());
         components.add_security_scheme("worker_secret", SecurityScheme::Http(worker));
+        for (name, status, description) in COMMON_PROBLEMS {
+            let problem = RefOr::T(common_problem(status, description));
+            components.responses.insert(name.to_owned(), problem);
+        }
     }
 }
 
@@ -143,14 +152,84 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         ];
         for operation in operations.into_iter().flatten() {
             name_by_resource(operation);
+            add_common_problems(operation);
         }
     }
     document
 }
 
+/// Answers that any operation may give, beside those of its own: name in the document, status, and what it says.
+const COMMON_PROBLEMS: [(&str, u16, &str); 5] = [
+    ("BadRequest", 400, "The body is no JSON, or broke off"),
+    ("TooLarge", 413, "The body is over its cap"),
+    (
+        "TooManyRequests",
+        429,
+        "This key, or this address with wrong keys, sends too fast; `Retry-After` says when to go on",
+    ),
+    (
+        "Internal",
+        500,
+        "A fault of Patchbay; the operator finds it by `request_id`",
+    ),
+    (
+        "Unavailable",
+        503,
+        "The database cannot be reached, or the host is stopping; send the request again",
+    ),
+];
+
+fn common_problem(status: u16, description: &str) -> Response {
+    let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+    let mut response = ResponseBuilder::new()
+        .description(description)
+        .content("application/problem+json", problem);
+    if matches!(status, 429 | 503) {
+        let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
+        let mut header = Header::new(seconds);
+        header.description = Some("Seconds until it may work.".to_owned());
+        response = response.header("Retry-After", header);
+    }
+    response.build()
+}
+
+fn add_common_problems(operation: &mut Operation) {
+    let has_tag = |name: &str| operation.tags.iter().flatten().any(|tag| tag == name);
+    // Health says what it finds in a body of its own.
+    if has_tag("operation") && operation.security.as_ref().is_some_and(is_open) {
+        return;
+    }
+    // `None`: with an API key, as the whole document says.
+    let takes_key = operation.security.as_ref().is_none_or(|all| all.contains(&api_key()));
+    let has_body = operation.request_body.is_some();
+    for (name, status, _) in COMMON_PROBLEMS {
+        let may = match status {
+            400 | 413 => has_body,
+            429 => takes_key,
+            _ => true,
+        };
+        if may {
+            let problem = RefOr::Ref(Ref::from_response_name(name));
+            operation
+                .responses
+                .responses
+                .entry(status.to_string())
+                .or_insert(problem);
+        }
+    }
+}
+
+fn is_open(required: &Vec<SecurityRequirement>) -> bool {
+    *required == [SecurityRequirement::default()]
+}
+
+fn api_key() -> SecurityRequirement {
+    SecurityRequirement::new("api_key", <[&str; 0]>::default())
+}
+
 /// Ids must be unique in the whole document, and clients are generated with methods of these names. A handler is only
 /// unique within its resource.
-fn name_by_resource(operation: &mut utoipa::openapi::path::Operation) {
+fn name_by_resource(operation: &mut Operation) {
     let resource = operation.tags.iter().flatten().next();
     if let (Some(resource), Some(id)) = (resource, &mut operation.operation_id) {
         *id = format!("{resource}_{id}");

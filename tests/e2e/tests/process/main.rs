@@ -13,3 +13,4 @@ mod kills;
 mod lambda;
 mod replicas;
 mod scan;
+mod schemathesis;

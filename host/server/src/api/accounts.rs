@@ -3,6 +3,7 @@
 use axum::{
     Json,
     extract::{Query, State},
+    http::HeaderMap,
 };
 use chrono::{DateTime, Utc};
 use patchbay_app::{
@@ -20,6 +21,7 @@ use super::{
     auth::Caller,
     extract::{Item, Named, Paging, id, next_cursor},
     problem::{ApiResult, ProblemBody},
+    rate_limit::{self, Budget},
 };
 use crate::host::Host;
 
@@ -233,15 +235,19 @@ pub async fn publish_options(
     caller: Caller,
     Named(registered): Named,
     Item(account): Item,
-) -> ApiResult<Json<PublishOptionsBody>> {
+) -> ApiResult<(HeaderMap, Json<PublishOptionsBody>)> {
     caller.may(KeyScope::Read)?;
     let account: AccountId = id(&account, "account")?;
     let (live, limits, registered) = publish::options(&host.app, caller.tenant, Some(registered.id()), account).await?;
     let manifest = registered.manifest();
-    Ok(Json(PublishOptionsBody {
+    let (now, mut headers) = (host.app.env.now(), HeaderMap::new());
+    let budgets: Vec<_> = limits.iter().map(|limit| Budget::of_platform(limit, now)).collect();
+    rate_limit::tell(&budgets, &mut headers);
+    let body = PublishOptionsBody {
         live,
         options: serde_json::to_value(&manifest.options).unwrap_or_default(),
         kinds: serde_json::to_value(&manifest.kinds).unwrap_or_default(),
         quotas: limits.into_iter().map(LimitBody::from).collect(),
-    }))
+    };
+    Ok((headers, Json(body)))
 }

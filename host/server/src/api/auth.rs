@@ -21,7 +21,7 @@ use patchbay_app::{
 use patchbay_core::{ApiKeyId, TenantId};
 use subtle::ConstantTimeEq;
 
-use super::{pace::Pace, problem::ApiProblem};
+use super::{pace::Pace, problem::ApiProblem, rate_limit::OfKey};
 use crate::{
     config::{FirstParty, LimitsConfig},
     host::Host,
@@ -145,16 +145,17 @@ impl FromRequestParts<Host> for Caller {
             .extensions
             .get::<ConnectInfo<SocketAddr>>()
             .map_or(IpAddr::from([0, 0, 0, 0]), |info| info.0.ip());
+        let told = parts.extensions.get::<OfKey>().cloned().unwrap_or_default();
         let Some(bearer) = bearer(parts) else {
             let caller = first_party(parts, host)?;
-            host.gate.pace.admit(FIRST_PARTY_KEY)?;
+            host.gate.pace.admit(FIRST_PARTY_KEY, &told)?;
             return Ok(caller);
         };
         if let Some(wait) = host.gate.shut_for(address) {
             let detail = "Too many wrong keys came from this address. Wait, and check the key.";
             return Err(Problem::new(ProblemKind::RateLimited, detail).after(wait).into());
         }
-        match by_key(host, bearer).await? {
+        match by_key(host, bearer, &told).await? {
             Some(caller) => Ok(caller),
             None => {
                 host.gate.note_failure(address);
@@ -170,7 +171,7 @@ fn bearer(parts: &Parts) -> Option<&str> {
     Some(text.strip_prefix("Bearer ").unwrap_or_default())
 }
 
-async fn by_key(host: &Host, text: &str) -> Result<Option<Caller>, Problem> {
+async fn by_key(host: &Host, text: &str, told: &OfKey) -> Result<Option<Caller>, Problem> {
     let Some(text) = KeyText::parse(text) else {
         return Ok(None);
     };
@@ -182,7 +183,7 @@ async fn by_key(host: &Host, text: &str) -> Result<Option<Caller>, Problem> {
     if !proved || key.state(host.app.env.now()) != ApiKeyState::Live {
         return Ok(None);
     }
-    host.gate.pace.admit(key.id)?;
+    host.gate.pace.admit(key.id, told)?;
     if let Err(error) = host.app.store.touch_api_key(key.id).await {
         tracing::warn!(%error, "The last use of a key could not be noted");
     }

@@ -15,6 +15,7 @@ use tracing::{Instrument, info_span};
 
 use super::{
     problem::{self, ApiProblem},
+    rate_limit::{self, OfKey},
     request_id::{self, RequestId},
 };
 use crate::host::Host;
@@ -37,6 +38,8 @@ pub async fn around<F: Future<Output = Response>>(
     let started = Instant::now();
     let id = RequestId::of(request.headers(), &host.app.env);
     request.extensions_mut().insert(id.clone());
+    let of_key = OfKey::default();
+    request.extensions_mut().insert(of_key.clone());
     let method = known(request.method());
     let span = info_span!("request", method, route, request_id = %id.0);
     let mut response = answer(request, handler).instrument(span).await;
@@ -44,6 +47,7 @@ pub async fn around<F: Future<Output = Response>>(
     if status.is_client_error() || status.is_server_error() {
         response = problem::render(response, &id);
     }
+    rate_limit::tell(of_key.0.get(), response.headers_mut());
     for (name, value) in HEADERS {
         response
             .headers_mut()

@@ -16,6 +16,7 @@ pub mod platforms;
 pub mod posts;
 pub mod problem;
 pub mod pull;
+pub mod rate_limit;
 pub mod request_id;
 pub mod tenants;
 pub mod webhooks;
@@ -186,11 +187,19 @@ fn common_problem(status: u16, description: &str) -> Response {
         .content("application/problem+json", problem);
     if matches!(status, 429 | 503) {
         let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
-        let mut header = Header::new(seconds);
-        header.description = Some("Seconds until it may work.".to_owned());
-        response = response.header("Retry-After", header);
+        response = response.header("Retry-After", header(seconds, "Seconds until it may work."));
     }
-    response.build()
+    let mut response = response.build();
+    if status == 429 {
+        tell_limits(&mut response);
+    }
+    response
+}
+
+fn header(schema: ObjectBuilder, description: &str) -> Header {
+    let mut header = Header::new(schema);
+    header.description = Some(description.to_owned());
+    header
 }
 
 fn add_common_problems(operation: &mut Operation) {
@@ -201,6 +210,13 @@ fn add_common_problems(operation: &mut Operation) {
     }
     // `None`: with an API key, as the whole document says.
     let takes_key = operation.security.as_ref().is_none_or(|all| all.contains(&api_key()));
+    if takes_key {
+        for response in operation.responses.responses.values_mut() {
+            if let RefOr::T(response) = response {
+                tell_limits(response);
+            }
+        }
+    }
     let has_body = operation.request_body.is_some();
     for (name, status, _) in COMMON_PROBLEMS {
         let may = match status {
@@ -216,6 +232,26 @@ fn add_common_problems(operation: &mut Operation) {
                 .entry(status.to_string())
                 .or_insert(problem);
         }
+    }
+}
+
+/// See [`rate_limit`].
+fn tell_limits(response: &mut Response) {
+    let headers = [
+        (
+            "RateLimit-Policy",
+            "Limits: the key's, and the platform's that count here; `\"key\";q=400;w=2` is 400 requests in 2 seconds.",
+        ),
+        (
+            "RateLimit",
+            "What they leave: `\"key\";r=399;t=1` is 399 requests, and one more in a second.",
+        ),
+    ];
+    for (name, description) in headers {
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        response
+            .headers
+            .insert(name.to_owned(), RefOr::T(header(text, description)));
     }
 }
 

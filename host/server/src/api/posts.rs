@@ -25,6 +25,7 @@ use super::{
     auth::Caller,
     extract::{Item, JsonBody, Named, Paging, id, next_cursor},
     problem::{ApiResult, ProblemBody},
+    rate_limit::{self, Budget},
     request_id::RequestId,
 };
 use crate::host::Host;
@@ -297,8 +298,15 @@ pub async fn create(
     )
     .await?;
     let location = format!("/api/platforms/{}/posts/{}", registered.id(), submitted.post.id);
+    let now = host.app.env.now();
+    let budgets: Vec<_> = submitted
+        .limits
+        .iter()
+        .map(|limit| Budget::of_platform(limit, now))
+        .collect();
     let body = PostAnswer::of(&host, submitted.post, submitted.limits).await?;
     let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
+    rate_limit::tell(&budgets, response.headers_mut());
     let replayed = if submitted.replayed { "true" } else { "false" };
     for (name, value) in [
         ("idempotency-key", key.as_str()),

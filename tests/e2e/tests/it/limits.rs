@@ -111,7 +111,24 @@ async fn a_429_without_a_time_closes_the_window_for_its_length() {
 async fn every_answer_about_a_post_tells_what_the_limits_leave() {
     let world = World::new().await;
     let account = world.connect().await;
-    let created = world.api.post(POSTS, &pull_post(&account)).await.with(202);
+    let created = world.api.post(POSTS, &pull_post(&account)).await;
+    // The platform's limits, then that of the key.
+    let lines = |name| {
+        let values = created.headers.get_all(name).iter();
+        values
+            .map(|value| value.to_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let (policies, left) = (lines("ratelimit-policy"), lines("ratelimit"));
+    assert_eq!((policies.len(), left.len()), (2, 2), "{policies:?} {left:?}");
+    assert!(
+        policies[0].starts_with(r#""direct_posts";q=15;w=86400, "init";q=6;w=60, "#),
+        "{policies:?}"
+    );
+    assert!(left[0].starts_with(r#""direct_posts";r=15;t=0, "#), "{left:?}");
+    assert!(left[0].contains(r#""creator_info";r=19;t=60"#), "{left:?}");
+    assert!(policies[1].starts_with(r#""key";"#), "{policies:?}");
+    let created = created.with(202);
     let names: Vec<_> = created["quotas"]
         .as_array()
         .unwrap()
@@ -163,8 +180,12 @@ async fn every_answer_about_a_post_tells_what_the_limits_leave() {
     let options = world
         .api
         .get(&format!("/api/platforms/tiktok/accounts/{account}/publish-options"))
-        .await
-        .ok();
+        .await;
+    assert!(
+        options.header("ratelimit").unwrap().contains(r#""direct_posts";r=14;"#),
+        "{options:?}"
+    );
+    let options = options.ok();
     assert_eq!(limit(&options, "direct_posts")["used"], 1);
     assert_eq!(
         limit(&options, "pending_drafts")["remaining"],

@@ -31,11 +31,18 @@ async fn a_key_that_runs_wild_is_told_to_wait_and_others_are_not() {
         replies.iter().take(BURST).all(|reply| reply.status == 200),
         "a burst passes"
     );
+    // As structured fields: what there is, and what is left of it.
+    for (sent, reply) in replies.iter().take(BURST).enumerate() {
+        assert_eq!(reply.header("ratelimit-policy"), Some("\"key\";q=5;w=5"));
+        let left = format!("\"key\";r={};t=1", BURST - 1 - sent);
+        assert_eq!(reply.header("ratelimit"), Some(&*left));
+    }
     let refused: Vec<_> = replies.iter().filter(|reply| reply.status != 200).collect();
     assert!(!refused.is_empty(), "and no more than that");
     for reply in refused {
         reply.problem(429, "rate_limited");
         assert_eq!(reply.header("retry-after"), Some("1"));
+        assert_eq!(reply.header("ratelimit"), Some("\"key\";r=0;t=1"));
     }
     let other = world.make_key(TenantId::DEFAULT, &[]).await;
     world.api.with_key(Some(other)).get("/api/platforms").await.ok();

@@ -49,7 +49,10 @@ impl Modify for Common {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let components = openapi.components.get_or_insert_default();
         let mut key = Http::new(HttpAuthScheme::Bearer);
-        key.description = Some("An API key, made by `patchbay keys create`.".to_owned());
+        key.description = Some(
+            "An API key, made by `patchbay keys create`, or by the operator with `POST /api/tenants/{id}/keys`."
+                .to_owned(),
+        );
         components.add_security_scheme("api_key", SecurityScheme::Http(key));
         let mut worker = Http::new(HttpAuthScheme::Bearer);
         worker.description = Some("The worker secret of this installation.".to_owned());

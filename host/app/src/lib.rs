@@ -74,6 +74,8 @@ pub struct App {
     commits: Arc<GroupCommit>,
     front: limits::Front,
     turns: work::Turns,
+    /// Held alone for a webhook that may end the process, and together for all others.
+    reading: tokio::sync::RwLock<()>,
     process: String,
     woken: Notify,
     refreshing: Arc<Refreshing>,
@@ -149,6 +151,7 @@ impl App {
             commits,
             front,
             turns: work::Turns::default(),
+            reading: tokio::sync::RwLock::default(),
             process,
             woken: Notify::new(),
             refreshing: Arc::default(),

@@ -8,6 +8,7 @@ use std::{
 
 use chrono::TimeDelta;
 use patchbay_core::{AccountId, ErrorKind, TenantId};
+use tokio::time::timeout;
 use tracing::{Instrument, error, info_span, warn};
 
 use crate::{
@@ -24,6 +25,8 @@ pub const LEASE: Duration = Duration::from_secs(30);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Webhooks that are read and settled together.
 const TOGETHER: u32 = 256;
+/// Longest time for which webhooks wait for others so as not to be read beside them. They are read in microseconds.
+const READ_APART: Duration = Duration::from_secs(1);
 /// Tries to tell a platform that a grant is over, before the tokens are erased all the same.
 const MAX_REVOKES: i32 = 5;
 
@@ -83,48 +86,76 @@ impl Drop for Turn<'_> {
 /// The store failed. What was claimed is claimed again when its lease ends.
 pub async fn run_due(app: &Arc<App>, kinds: &[JobKind], most_per_tenant: usize) -> Result<u32, StoreError> {
     for kind in kinds {
-        let (after, except) = if kind.takes_turns() {
-            app.turns.next(most_per_tenant)
+        let count = if *kind == JobKind::Ingest {
+            run_webhooks(app).await?
         } else {
-            (None, Vec::new())
+            run_turn(app, *kind, most_per_tenant).await?
         };
-        let claim = Claim {
-            kind: *kind,
-            limit: if *kind == JobKind::Ingest { TOGETHER } else { 1 },
-            lease: LEASE,
-            after,
-            except: &except,
-        };
-        let jobs = app.store.claim_jobs(claim).await?;
-        if jobs.is_empty() {
-            continue;
+        if count > 0 {
+            return Ok(count);
         }
-        let count = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
-        run_claimed(app, *kind, &jobs).await?;
-        return Ok(count);
     }
     Ok(0)
 }
 
-async fn run_claimed(app: &Arc<App>, kind: JobKind, jobs: &[Job]) -> Result<(), StoreError> {
-    let Some(first) = jobs.first() else { return Ok(()) };
-    let _turn = kind.takes_turns().then(|| app.turns.begin(first.tenant));
+/// Runs webhooks. One that was claimed and never settled may be what ended its worker, so no other is read beside it: it
+/// would be lost as often, and put aside with it.
+async fn run_webhooks(app: &Arc<App>) -> Result<u32, StoreError> {
+    if app.store.has_abandoned(JobKind::Ingest).await?
+        && let Ok(_alone) = timeout(READ_APART, app.reading.write()).await
+        && let Some(job) = app.store.take_over(JobKind::Ingest, LEASE).await?
+    {
+        return run_claimed(app, JobKind::Ingest, &[job]).await;
+    }
+    // One that is read for ever holds up nobody for ever.
+    let _beside = timeout(READ_APART, app.reading.read()).await;
+    let claim = Claim {
+        kind: JobKind::Ingest,
+        limit: TOGETHER,
+        lease: LEASE,
+        after: None,
+        except: &[],
+    };
+    let jobs = app.store.claim_jobs(claim).await?;
+    run_claimed(app, JobKind::Ingest, &jobs).await
+}
+
+/// Runs one job of a kind that takes turns.
+async fn run_turn(app: &Arc<App>, kind: JobKind, most_per_tenant: usize) -> Result<u32, StoreError> {
+    let jobs = if let Some(job) = app.store.take_over(kind, LEASE).await? {
+        vec![job]
+    } else {
+        let (after, except) = app.turns.next(most_per_tenant);
+        let claim = Claim {
+            kind,
+            limit: 1,
+            lease: LEASE,
+            after,
+            except: &except,
+        };
+        app.store.claim_jobs(claim).await?
+    };
+    let _turns: Vec<_> = jobs.iter().map(|job| app.turns.begin(job.tenant)).collect();
+    run_claimed(app, kind, &jobs).await
+}
+
+/// Runs what was claimed. Returns how many jobs.
+async fn run_claimed(app: &Arc<App>, kind: JobKind, jobs: &[Job]) -> Result<u32, StoreError> {
+    let Some(first) = jobs.first() else { return Ok(0) };
     let span = info_span!("job", kind = kind.as_str(), job.id = %first.id, jobs = jobs.len(),
         correlation_id = %first.correlation_id);
     let outcome = run(app, kind, jobs).instrument(span.clone()).await;
     let _entered = span.enter();
     match outcome {
-        Ok(()) => Ok(()),
+        Ok(()) => {}
         // Somebody else has taken the job over, or the row moved on: their word counts.
-        Err(StoreError::Stale) => {
-            warn!("A job's result was refused because the row had moved on");
-            Ok(())
-        }
+        Err(StoreError::Stale) => warn!("A job's result was refused because the row had moved on"),
         Err(error) => {
             error!(%error, "A job could not be recorded; it runs again when its lease ends");
-            Err(error)
+            return Err(error);
         }
     }
+    Ok(u32::try_from(jobs.len()).unwrap_or(u32::MAX))
 }
 
 /// Runs claimed jobs under a heartbeat. If all leases are lost, the step is dropped where it stands.

@@ -128,6 +128,9 @@ impl Queue {
                     after,
                     except: &[],
                 };
+                // As a worker does it.
+                let abandoned = self.store.take_over(kind, LEASE).await?;
+                ensure!(abandoned.is_none(), "a lease ran out");
                 let jobs = self.store.claim_jobs(claim).await?;
                 ensure!(jobs.len() == 1, "{} jobs where one is due", jobs.len());
                 after = Some(jobs[0].tenant);

@@ -78,13 +78,17 @@ pub const MAX_LOST: i32 = 3;
 /// The queue.
 #[async_trait]
 pub trait Jobs {
-    /// Claims due jobs, and counts the attempt. Two claimers never get the same claim, and jobs of one concurrency
-    /// key never run at the same time.
-    ///
-    /// A job whose lease has expired comes first, and alone: what ended its worker may be the job itself, and others
-    /// must not share its fate. It counts as lost, and from [`MAX_LOST`] on the claim is no attempt. Then, of a kind that
-    /// takes turns, the one job of the next tenant that has waited longest; of the others, those that have waited longest.
+    /// Claims due jobs that nobody has claimed, and counts the attempt: of a kind that takes turns, the one job of the next
+    /// tenant that has waited longest; of the others, those that have waited longest. Two claimers never get the same
+    /// claim, and jobs of one concurrency key never run at the same time.
     async fn claim_jobs(&self, claim: Claim<'_>) -> StoreResult<Vec<Job>>;
+
+    /// Whether a job of this kind has a claim whose lease has expired.
+    async fn has_abandoned(&self, kind: JobKind) -> StoreResult<bool>;
+
+    /// Claims the job whose lease expired first. Alone: what ended its worker may be the job itself, and others must not
+    /// share its fate. It counts as lost, and from [`MAX_LOST`] on the claim is no attempt.
+    async fn take_over(&self, kind: JobKind, lease: Duration) -> StoreResult<Option<Job>>;
 
     /// Makes leases last `ttl` from now. Returns those that are still held.
     async fn renew_leases(&self, leases: &[Lease], ttl: Duration) -> StoreResult<Vec<Lease>>;

@@ -26,14 +26,51 @@ use crate::{
 #[async_trait]
 impl Jobs for SqliteStore {
     async fn claim_jobs(&self, claim: Claim<'_>) -> StoreResult<Vec<Job>> {
-        if let Some(job) = self.take_over(claim.kind, claim.lease).await? {
-            return Ok(vec![job]);
-        }
         if claim.kind.takes_turns() {
             self.claim_turn(claim).await
         } else {
             self.claim_batch(claim).await
         }
+    }
+
+    async fn has_abandoned(&self, kind: JobKind) -> StoreResult<bool> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (
+                 SELECT 1
+                 FROM jobs
+                 WHERE status = 'running' AND kind = $2 AND due_at <= $1)",
+        )
+        .bind(micros(self.time()))
+        .bind(kind.as_str())
+        .fetch_one(&self.readers)
+        .await
+        .map_err(db)
+    }
+
+    async fn take_over(&self, kind: JobKind, lease: Duration) -> StoreResult<Option<Job>> {
+        let now = self.time();
+        let row = sqlx::query(concat!(
+            "UPDATE jobs
+             SET due_at = $3, lost = lost + 1, fence = fence + 1,
+                 attempts = attempts + CASE WHEN lost + 1 < $4 THEN 1 ELSE 0 END,
+                 wake_at = CASE WHEN wake_at > $1 THEN wake_at END
+             WHERE id = (
+                 SELECT id
+                 FROM jobs
+                 WHERE status = 'running' AND kind = $2 AND due_at <= $1
+                 ORDER BY due_at, id
+                 LIMIT 1)
+             RETURNING ",
+            job_columns!()
+        ))
+        .bind(micros(now))
+        .bind(kind.as_str())
+        .bind(micros(now + span(lease)))
+        .bind(MAX_LOST)
+        .fetch_optional(&self.writer)
+        .await
+        .map_err(db)?;
+        row.as_ref().map(rows::job).transpose()
     }
 
     async fn renew_leases(&self, leases: &[Lease], ttl: Duration) -> StoreResult<Vec<Lease>> {
@@ -263,33 +300,6 @@ impl Jobs for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Claims a job whose worker is gone.
-    async fn take_over(&self, kind: JobKind, lease: Duration) -> StoreResult<Option<Job>> {
-        let now = self.time();
-        let row = sqlx::query(concat!(
-            "UPDATE jobs
-             SET due_at = $3, lost = lost + 1, fence = fence + 1,
-                 attempts = attempts + CASE WHEN lost + 1 < $4 THEN 1 ELSE 0 END,
-                 wake_at = CASE WHEN wake_at > $1 THEN wake_at END
-             WHERE id = (
-                 SELECT id
-                 FROM jobs
-                 WHERE status = 'running' AND kind = $2 AND due_at <= $1
-                 ORDER BY due_at, id
-                 LIMIT 1)
-             RETURNING ",
-            job_columns!()
-        ))
-        .bind(micros(now))
-        .bind(kind.as_str())
-        .bind(micros(now + span(lease)))
-        .bind(MAX_LOST)
-        .fetch_optional(&self.writer)
-        .await
-        .map_err(db)?;
-        row.as_ref().map(rows::job).transpose()
-    }
-
     async fn claim_batch(&self, claim: Claim<'_>) -> StoreResult<Vec<Job>> {
         let now = self.time();
         let rows = sqlx::query(concat!(

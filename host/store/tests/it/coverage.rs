@@ -133,6 +133,8 @@ counted! {
     }
     Jobs {
         claim_jobs(claim: Claim<'_>) -> Vec<Job>;
+        has_abandoned(kind: JobKind) -> bool;
+        take_over(kind: JobKind, lease: Duration) -> Option<Job>;
         renew_leases(leases: &[Lease], ttl: Duration) -> Vec<Lease>;
         end_job(lease: Lease, end: &JobEnd) -> bool;
         return_job(lease: Lease) -> ();

@@ -9,7 +9,7 @@ use patchbay_faults::{
     webhooks::{Kind, Webhook},
     world_on, world_on_sqlite,
 };
-use patchbay_rig::{Database, World, seed};
+use patchbay_rig::{Database, World, seed, until};
 
 /// Longest wait for the rest: one body that never comes to an end is given up after 20 s.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -43,6 +43,51 @@ async fn r13_poison_never_blocks_a_host_on_sqlite() {
         of: scale.pick(400, 2_000),
     };
     is_put_aside("R13 sqlite", &world, fleet, deadly, 60).await;
+}
+
+/// Every worker of a host claims and reads at the same time as the others, and what ends one of them ends all.
+#[tokio::test]
+async fn r13_what_was_claimed_beside_a_deadly_one_is_read() {
+    let world = world_on_sqlite().await;
+    let seed = seed();
+    let (host, api) = world.start().await;
+    world.connect(&api, "ada_public").await;
+    host.kill().await;
+    let webhooks = Webhooks::of(&world, &world.tiktok.account("ada_public").unwrap().open_id);
+    let receiver = world.program.start(&["serve", "--api-only"], world.program.port).await;
+    let maker = webhooks.clone();
+    let load = Load {
+        total: Some(64),
+        make: Box::new(move |number| match number {
+            // Aborts.
+            32 => maker.deadly(number, 0),
+            _ => maker.healthy(number),
+        }),
+        ..Load::new(&webhooks, std::slice::from_ref(&receiver.url), 1_000, seed)
+    };
+    let history = load.start().ended().await;
+    receiver.kill().await;
+    let mut deaths = 0;
+    loop {
+        let mut host = world.program.spawn(&["serve"]);
+        let survives = until("the host has read all, or ends", async || {
+            let ended = host.try_wait().unwrap().is_some();
+            (ended || is_idle(&world).await).then_some(!ended)
+        });
+        if survives.await {
+            host.start_kill().unwrap();
+            host.wait().await.unwrap();
+            break;
+        }
+        deaths += 1;
+        world.database.end_leases("ingest", u32::MAX).await;
+    }
+    let verdict = check(&world.database, &history).await;
+    let mut figures = Figures::new("R13 neighbours", seed);
+    figures.is("hosts that the deadly one ended", CLAIMS, deaths);
+    figures.is("poison not put aside", 0, verdict.not_dead);
+    verdict.report(&mut figures);
+    figures.finish();
 }
 
 /// One webhook in so many is deadly.

@@ -360,7 +360,7 @@ impl Pair {
                         after: self.claims.last().map(|job| job.tenant),
                         ..claim_of(*kind)
                     };
-                    let jobs = both!(self, op, |s| s.claim_jobs(claim)).ok()?;
+                    let jobs = self.claimed(claim).await?;
                     if !jobs.is_empty() {
                         self.claims.extend(jobs);
                         break;
@@ -662,6 +662,17 @@ impl Pair {
     }
 
     /// Everything that can be read.
+    /// Claims as a worker does: an abandoned job first.
+    async fn claimed(&self, claim: Claim<'_>) -> Option<Vec<Job>> {
+        let abandoned = both!(self, "has_abandoned", |s| s.has_abandoned(claim.kind)).ok()?;
+        let taken = both!(self, "take_over", |s| s.take_over(claim.kind, LEASE)).ok()?;
+        assert_eq!(taken.is_some(), abandoned);
+        match taken {
+            Some(job) => Some(vec![job]),
+            None => both!(self, "claim_jobs", |s| s.claim_jobs(claim)).ok(),
+        }
+    }
+
     async fn compare_all(&self) {
         let page = PageRequest {
             after: None,
@@ -691,7 +702,7 @@ impl Pair {
         let _ = both!(self, "key_state", |s| s.key_state());
         self.clock.advance(Duration::from_secs(24 * 3600));
         for kind in JobKind::ALL {
-            while let Ok([job]) = both!(self, "claim_jobs", |s| s.claim_jobs(claim_of(kind))).as_deref() {
+            while let Some([job]) = self.claimed(claim_of(kind)).await.as_deref() {
                 let _ = both!(self, "end_job", |s| s.end_job(job.lease(), &JobEnd::Done));
             }
         }

@@ -246,7 +246,7 @@ pub async fn a_job_woken_while_it_runs_runs_once_more(w: World) {
     assert_eq!(w.claim(JobKind::Publish).await, None);
 }
 
-pub async fn abandoned_jobs_come_first_and_alone_and_count_as_lost(w: World) {
+pub async fn abandoned_jobs_are_taken_over_alone_and_count_as_lost(w: World) {
     let mut made = Vec::new();
     for _ in 0..4 {
         made.push(w.webhook("app").await.as_uuid());
@@ -258,13 +258,17 @@ pub async fn abandoned_jobs_come_first_and_alone_and_count_as_lost(w: World) {
     let targets = |jobs: &[Job]| jobs.iter().map(|job| job.target).collect::<Vec<_>>();
     let first = w.store.claim_jobs(several).await.unwrap();
     assert_eq!(targets(&first), made[..3]);
+    assert!(!w.store.has_abandoned(JobKind::Ingest).await.unwrap());
+    assert_eq!(w.store.take_over(JobKind::Ingest, LEASE).await.unwrap(), None);
     w.advance(LEASE);
     for lost in 1..=2 {
         for target in &made[..3] {
-            let job = w.store.claim_jobs(several).await.unwrap();
-            assert_eq!(targets(&job), [*target], "not together with others");
-            assert_eq!((job[0].lost, job[0].attempts), (lost, lost + 1));
+            assert!(w.store.has_abandoned(JobKind::Ingest).await.unwrap());
+            assert!(!w.store.has_abandoned(JobKind::Publish).await.unwrap());
+            let job = w.store.take_over(JobKind::Ingest, LEASE).await.unwrap().unwrap();
+            assert_eq!((job.target, job.lost, job.attempts), (*target, lost, lost + 1));
         }
+        assert!(!w.store.has_abandoned(JobKind::Ingest).await.unwrap());
         w.advance(LEASE);
     }
     let job = w.claimed(JobKind::Ingest).await;

@@ -108,7 +108,7 @@ suite! {
         a_busy_key_does_not_hold_up_others,
         a_claim_that_expired_is_claimed_again_and_its_holder_writes_nothing,
         a_renewed_lease_lasts,
-        abandoned_jobs_come_first_and_alone_and_count_as_lost,
+        abandoned_jobs_are_taken_over_alone_and_count_as_lost,
         leases_are_renewed_together,
         t62_tenants_take_turns,
         a_job_behind_many_of_a_busy_key_is_found,

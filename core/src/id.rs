@@ -85,6 +85,8 @@ ids! {
     AccountId = "acc";
     /// A post, from intent to outcome.
     PostId = "post";
+    /// Posts that were asked for together, one for each target.
+    GroupId = "grp";
     /// An event that happened to an account or a post.
     EventId = "evt";
     /// A webhook as received, before it was understood.

@@ -91,10 +91,16 @@ problems! {
     NameTaken = 409 "name_taken" "This name is taken", retry false, Caller;
     /// The post has ended or cannot be stopped any more.
     PostNotCancellable = 409 "post_not_cancellable" "The post cannot be stopped any more", retry false, Nobody;
+    /// The post has begun or ended.
+    PostNotEditable = 409 "post_not_editable" "The post cannot be changed any more", retry false, Nobody;
+    /// Something of the post is visible or may be, or it is still under way.
+    PostNotRetryable = 409 "post_not_retryable" "The post cannot be retried", retry false, Caller;
     /// The post has no public id yet.
     PostNotPublished = 409 "post_not_published" "The post is not published yet", retry true, Nobody;
     /// The same job runs already.
     AlreadyRunning = 409 "already_running" "This is running already", retry true, Nobody;
+    /// It is no longer what the caller has seen (`If-Match`).
+    PreconditionFailed = 412 "precondition_failed" "It has changed since you read it", retry false, Caller;
     /// A body over the cap.
     TooLarge = 413 "too_large" "The body is too large", retry false, Caller;
     /// A body of a type that is not taken here.

@@ -10,7 +10,9 @@ use patchbay_app::{
     },
     store::{Cursor, StoreError, StoreResult},
 };
-use patchbay_core::{AccountId, ApiKeyId, EventId, FlowId, InboxId, JobId, MediaId, PostId, ProviderId, TenantId};
+use patchbay_core::{
+    AccountId, ApiKeyId, EventId, FlowId, GroupId, InboxId, JobId, MediaId, PostId, ProviderId, TenantId,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
@@ -26,8 +28,8 @@ macro_rules! account_columns {
 macro_rules! post_columns {
     () => {
         "tenant_id, id, account_id, provider, simulated, status, content, step, checkpoint, captured, remote_ref, \
-         publication, failure, tries, cancel_requested, scheduled_at, correlation_id, created_at, updated_at, \
-         finished_at"
+         publication, failure, tries, cancel_requested, scheduled_at, group_id, retry_of, correlation_id, created_at, \
+         updated_at, finished_at"
     };
 }
 
@@ -142,7 +144,7 @@ impl<'r, R: Row> Cells<'r, R> {
         T::try_from(self.int(column)?).map_err(|_| self.corrupt(column, "is out of range"))
     }
 
-    fn digest(&self, column: &str) -> StoreResult<[u8; 32]> {
+    pub(crate) fn digest(&self, column: &str) -> StoreResult<[u8; 32]> {
         <[u8; 32]>::try_from(self.bytes(column)?).map_err(|_| self.corrupt(column, "is not 32 bytes"))
     }
 
@@ -300,6 +302,8 @@ pub(crate) fn post(row: &impl Row) -> StoreResult<PostRecord> {
         tries: cells.number("tries")?,
         cancel_requested: cells.flag("cancel_requested")?,
         scheduled_at: cells.maybe_time("scheduled_at")?,
+        group: cells.maybe_uuid("group_id")?.map(GroupId::from_uuid),
+        retry_of: cells.maybe_uuid("retry_of")?.map(PostId::from_uuid),
         correlation_id: cells.text("correlation_id")?,
         created_at: cells.time("created_at")?,
         updated_at: cells.time("updated_at")?,

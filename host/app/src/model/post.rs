@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr};
 
 use chrono::{DateTime, Utc};
 use patchbay_core::{
-    AccountId, Checkpoint, ErrorKind, Post, PostId, PostKind, PostMedia, PostMode, ProviderError, ProviderId,
+    AccountId, Checkpoint, ErrorKind, GroupId, Post, PostId, PostKind, PostMedia, PostMode, ProviderError, ProviderId,
     Publication, TenantId, WhoActs,
 };
 use serde::{Deserialize, Serialize};
@@ -200,6 +200,10 @@ pub struct PostRecord {
     pub cancel_requested: bool,
     /// Not before this time.
     pub scheduled_at: Option<DateTime<Utc>>,
+    /// Asked for together with others.
+    pub group: Option<GroupId>,
+    /// Made from that post, which did not succeed.
+    pub retry_of: Option<PostId>,
     /// Follows the work through jobs, calls and logs.
     pub correlation_id: String,
     /// When it was asked for.
@@ -227,6 +231,10 @@ pub struct NewPost {
     pub content: Content,
     /// Not before this time.
     pub scheduled_at: Option<DateTime<Utc>>,
+    /// Asked for together with others.
+    pub group: Option<GroupId>,
+    /// Made from that post, which did not succeed.
+    pub retry_of: Option<PostId>,
     /// Unique per tenant.
     pub idempotency_key: String,
     /// SHA-256 of the canonical request: the same key with another body is refused.

@@ -24,7 +24,7 @@ pub use flows::Flows;
 pub use jobs::{Claim, DeadFilter, JobEnd, JobStats, Jobs, MAX_LOST};
 pub use keys::{KeyState, Keys};
 pub use media::MediaRows;
-pub use posts::{CancelOutcome, Enqueued, Mark, PostFilter, Posts, QuotaChange, StepRecord};
+pub use posts::{CancelOutcome, EditOutcome, Enqueued, Mark, PostEdit, PostFilter, Posts, QuotaChange, StepRecord};
 pub use questions::OpenQuestions;
 pub use slots::{SlotRequest, Slots, TakenSlot, Waiter, Window, WindowUse};
 

@@ -2,18 +2,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use patchbay_core::{AccountId, PostId, ProviderId, TenantId};
+use patchbay_core::{AccountId, GroupId, PostId, ProviderId, TenantId};
 
 use super::{Page, PageRequest, StoreResult};
-use crate::model::{Commit, Lease, NewEvent, NewJob, NewPost, Observation, PostRecord, PostStatus, PostTransition};
+use crate::model::{
+    Commit, Content, Lease, NewEvent, NewJob, NewPost, Observation, PostRecord, PostStatus, PostTransition,
+};
 
-/// Outcome of asking for a post.
+/// Outcome of asking for posts.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Enqueued {
-    /// Stored now, with its job.
-    Created(Box<PostRecord>),
-    /// The same request came before under this key; here is its post.
-    Replayed(Box<PostRecord>),
+    /// Stored now, each with its job.
+    Created(Vec<PostRecord>),
+    /// The same request came before under this key; here are its posts.
+    Replayed(Vec<PostRecord>),
     /// The key was used for another request.
     KeyReused,
 }
@@ -27,6 +29,34 @@ pub struct PostFilter {
     pub account: Option<AccountId>,
     /// In this state.
     pub status: Option<PostStatus>,
+    /// Asked for together.
+    pub group: Option<GroupId>,
+}
+
+/// A change of a post that has not begun.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PostEdit {
+    /// Tenant of the post.
+    pub tenant: TenantId,
+    /// The post.
+    pub post: PostId,
+    /// Its last change, as the editor has seen it.
+    pub seen: DateTime<Utc>,
+    /// What is to be posted.
+    pub content: Content,
+    /// Not before this time. The job moves with it.
+    pub scheduled_at: Option<DateTime<Utc>>,
+}
+
+/// Outcome of changing a post.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EditOutcome {
+    /// Changed.
+    Edited(Box<PostRecord>),
+    /// It is not what the editor has seen.
+    Changed,
+    /// It has begun, or ended.
+    TooLate(Box<PostRecord>),
 }
 
 /// State of one irreversible call in the journal.
@@ -82,6 +112,8 @@ pub enum CancelOutcome {
     Cancelled(Box<PostRecord>),
     /// It is under way: noted, and its job is woken to try.
     Requested(Box<PostRecord>),
+    /// It is not what the caller has seen.
+    Changed,
     /// It has ended.
     TooLate(Box<PostRecord>),
 }
@@ -89,8 +121,12 @@ pub enum CancelOutcome {
 /// Posts and the journal of their irreversible calls.
 #[async_trait]
 pub trait Posts {
-    /// Stores a post with its job, or finds the earlier one of the same key. One transaction.
-    async fn enqueue_post(&self, post: &NewPost, job: &NewJob) -> StoreResult<Enqueued>;
+    /// Stores posts that were asked for together, each with its job, or finds the earlier ones of the first one's key. One
+    /// transaction.
+    async fn enqueue_posts(&self, posts: &[(NewPost, NewJob)]) -> StoreResult<Enqueued>;
+
+    /// What was asked for under this key: the fingerprint of the request, and the posts, in the order of their ids.
+    async fn posts_of_key(&self, tenant: TenantId, key: &str) -> StoreResult<Option<([u8; 32], Vec<PostRecord>)>>;
 
     /// One post of a tenant.
     async fn post(&self, tenant: TenantId, id: PostId) -> StoreResult<Option<PostRecord>>;
@@ -146,7 +182,16 @@ pub trait Posts {
     /// `Stale`: the lease is gone, the post is at another step, or its state does not lead there.
     async fn record_step(&self, lease: Lease, record: &StepRecord) -> StoreResult<PostRecord>;
 
+    /// Changes a queued post that has not begun, moves its job, and appends `event`.
+    async fn edit_post(&self, edit: &PostEdit, event: &NewEvent) -> StoreResult<Option<EditOutcome>>;
+
     /// Stops a queued post, or asks for it. Appends `event` if it was stopped. A post has begun when its job is claimed
-    /// or an irreversible call is in its journal.
-    async fn cancel_post(&self, tenant: TenantId, id: PostId, event: &NewEvent) -> StoreResult<Option<CancelOutcome>>;
+    /// or an irreversible call is in its journal. With `seen`, only if that was its last change.
+    async fn cancel_post(
+        &self,
+        tenant: TenantId,
+        id: PostId,
+        seen: Option<DateTime<Utc>>,
+        event: &NewEvent,
+    ) -> StoreResult<Option<CancelOutcome>>;
 }

@@ -26,7 +26,7 @@ use super::{
     auth::Caller,
     connect::{self, AuthorizeQuery, Success},
     extract::{Item, JsonBody, Named},
-    posts::idempotency_key,
+    posts::create::idempotency_key,
     problem::{ApiProblem, ApiResult, ProblemBody},
     request_id::RequestId,
     webhooks,

@@ -516,6 +516,27 @@ pub(super) async fn finish_job(
     Ok(())
 }
 
+/// Makes a waiting job due at this time, be it earlier or later.
+pub(super) async fn reschedule_job(
+    connection: &mut SqliteConnection,
+    kind: JobKind,
+    target: Uuid,
+    run_at: DateTime<Utc>,
+) -> StoreResult<()> {
+    sqlx::query(
+        "UPDATE jobs
+         SET run_at = $3, due_at = $3
+         WHERE target = $1 AND kind = $2 AND status IN ('ready', 'running') AND status = 'ready'",
+    )
+    .bind(target)
+    .bind(kind.as_str())
+    .bind(micros(run_at))
+    .execute(connection)
+    .await
+    .map_err(db)?;
+    Ok(())
+}
+
 /// As [`finish_job`], but a running one goes on to its end and then is not run again.
 pub(super) async fn finish_waiting_job(
     connection: &mut SqliteConnection,

@@ -5,17 +5,17 @@ use chrono::{DateTime, Utc};
 use patchbay_app::{
     model::{Commit, JobKind, Lease, NewEvent, NewJob, NewPost, PostRecord, PostStatus},
     store::{
-        CancelOutcome, Cursor, Enqueued, JobEnd, Mark, Page, PageRequest, PostFilter, Posts, QuotaChange, StepRecord,
-        StoreError, StoreResult,
+        CancelOutcome, Cursor, EditOutcome, Enqueued, JobEnd, Mark, Page, PageRequest, PostEdit, PostFilter, Posts,
+        QuotaChange, StepRecord, StoreError, StoreResult,
     },
 };
-use patchbay_core::{JobId, PostId, ProviderId, Publication, TenantId};
+use patchbay_core::{GroupId, JobId, PostId, ProviderId, Publication, TenantId};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use super::{
     SqliteStore,
     events::add_own_event,
-    jobs::{end_claim, finish_job, hold, is_claimed, put_job},
+    jobs::{end_claim, finish_job, hold, is_claimed, put_job, reschedule_job},
     list, maybe_micros, micros,
     post_effects::{free_slots, hold_slots, index_remote_ids, read, wake_post},
     questions::settle_questions,
@@ -28,56 +28,23 @@ use crate::{
 
 #[async_trait]
 impl Posts for SqliteStore {
-    async fn enqueue_post(&self, post: &NewPost, job: &NewJob) -> StoreResult<Enqueued> {
+    async fn enqueue_posts(&self, posts: &[(NewPost, NewJob)]) -> StoreResult<Enqueued> {
         let mut tx = self.begin().await?;
         let now = self.time();
-        let stored = sqlx::query(concat!(
-            "INSERT INTO posts
-                 (tenant_id, id, account_id, provider, simulated, status, content, step, publication, tries,
-                  cancel_requested, scheduled_at, idempotency_key, fingerprint, job_key, correlation_id, created_at,
-                  updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, 0, FALSE, $9, $10, $11, $12, $13, $14, $14)
-             ON CONFLICT (tenant_id, idempotency_key) DO NOTHING
-             RETURNING ",
-            post_columns!()
-        ))
-        .bind(post.tenant.as_uuid())
-        .bind(post.id.as_uuid())
-        .bind(post.account.as_uuid())
-        .bind(post.provider.as_str())
-        .bind(post.simulated)
-        .bind(PostStatus::Queued.as_str())
-        .bind(values::json(&post.content)?)
-        .bind(values::json(&Publication::default())?)
-        .bind(maybe_micros(post.scheduled_at))
-        .bind(&post.idempotency_key)
-        .bind(&post.fingerprint[..])
-        .bind(&job.concurrency_key)
-        .bind(&post.correlation_id)
-        .bind(micros(now))
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(db)?;
-        if let Some(row) = stored {
-            put_job(&mut tx, job, job.target, now).await?;
-            tx.commit().await.map_err(db)?;
-            return Ok(Enqueued::Created(Box::new(rows::post(&row)?)));
+        let mut made = Vec::with_capacity(posts.len());
+        for (post, job) in posts {
+            let Some(stored) = insert(&mut tx, post, job, now).await? else {
+                return of_key(&mut tx, post).await;
+            };
+            made.push(stored);
         }
-        let row = sqlx::query(concat!(
-            "SELECT fingerprint, ",
-            post_columns!(),
-            " FROM posts WHERE tenant_id = $1 AND idempotency_key = $2"
-        ))
-        .bind(post.tenant.as_uuid())
-        .bind(&post.idempotency_key)
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(db)?;
-        if Cells::of(&row, "posts").bytes("fingerprint")? == post.fingerprint {
-            Ok(Enqueued::Replayed(Box::new(rows::post(&row)?)))
-        } else {
-            Ok(Enqueued::KeyReused)
-        }
+        tx.commit().await.map_err(db)?;
+        Ok(Enqueued::Created(made))
+    }
+
+    async fn posts_of_key(&self, tenant: TenantId, key: &str) -> StoreResult<Option<([u8; 32], Vec<PostRecord>)>> {
+        let mut connection = self.readers.acquire().await.map_err(db)?;
+        read_key(&mut connection, tenant, key).await
     }
 
     async fn post(&self, tenant: TenantId, id: PostId) -> StoreResult<Option<PostRecord>> {
@@ -120,6 +87,9 @@ impl Posts for SqliteStore {
         }
         if let Some(status) = filter.status {
             query.push(" AND status = ").push_bind(status.as_str());
+        }
+        if let Some(group) = filter.group {
+            query.push(" AND group_id = ").push_bind(group.as_uuid());
         }
         if let Some(after) = page.after {
             query.push(" AND (created_at, id) < (").push_bind(micros(after.at));
@@ -318,13 +288,65 @@ impl Posts for SqliteStore {
         Ok(post)
     }
 
-    async fn cancel_post(&self, tenant: TenantId, id: PostId, event: &NewEvent) -> StoreResult<Option<CancelOutcome>> {
+    async fn edit_post(&self, edit: &PostEdit, event: &NewEvent) -> StoreResult<Option<EditOutcome>> {
+        let mut tx = self.begin().await?;
+        let now = self.time();
+        let (tenant, id) = (edit.tenant, edit.post);
+        let claimed = is_claimed(&mut tx, JobKind::Publish, id.as_uuid()).await?;
+        let Some(post) = read(&mut tx, tenant, id).await? else {
+            return Ok(None);
+        };
+        if claimed || post.status != PostStatus::Queued || has_commits(&mut tx, tenant, id).await? {
+            return Ok(Some(EditOutcome::TooLate(Box::new(post))));
+        }
+        if post.updated_at != edit.seen {
+            return Ok(Some(EditOutcome::Changed));
+        }
+        let row = sqlx::query(concat!(
+            "UPDATE posts
+             SET content = $3, scheduled_at = $4, updated_at = $5
+             WHERE tenant_id = $1 AND id = $2
+             RETURNING ",
+            post_columns!()
+        ))
+        .bind(tenant.as_uuid())
+        .bind(id.as_uuid())
+        .bind(values::json(&edit.content)?)
+        .bind(maybe_micros(edit.scheduled_at))
+        .bind(micros(now))
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(db)?;
+        if edit.scheduled_at != post.scheduled_at {
+            reschedule_job(
+                &mut tx,
+                JobKind::Publish,
+                id.as_uuid(),
+                edit.scheduled_at.unwrap_or(now),
+            )
+            .await?;
+        }
+        add_own_event(&mut tx, tenant, &post.provider, event, now).await?;
+        tx.commit().await.map_err(db)?;
+        Ok(Some(EditOutcome::Edited(Box::new(rows::post(&row)?))))
+    }
+
+    async fn cancel_post(
+        &self,
+        tenant: TenantId,
+        id: PostId,
+        seen: Option<DateTime<Utc>>,
+        event: &NewEvent,
+    ) -> StoreResult<Option<CancelOutcome>> {
         let mut tx = self.begin().await?;
         let now = self.time();
         let claimed = is_claimed(&mut tx, JobKind::Publish, id.as_uuid()).await?;
         let Some(post) = read(&mut tx, tenant, id).await? else {
             return Ok(None);
         };
+        if seen.is_some_and(|seen| seen != post.updated_at) {
+            return Ok(Some(CancelOutcome::Changed));
+        }
         if !post.status.is_open() {
             return Ok(Some(CancelOutcome::TooLate(Box::new(post))));
         }
@@ -377,4 +399,88 @@ async fn has_commits(connection: &mut SqliteConnection, tenant: TenantId, post: 
         .await
         .map_err(db)?;
     row.try_get("found").map_err(db)
+}
+
+/// Stores a post with its job. `None`: its key is known.
+async fn insert(
+    connection: &mut SqliteConnection,
+    post: &NewPost,
+    job: &NewJob,
+    now: DateTime<Utc>,
+) -> StoreResult<Option<PostRecord>> {
+    let stored = sqlx::query(concat!(
+        "INSERT INTO posts
+             (tenant_id, id, account_id, provider, simulated, status, content, step, publication, tries,
+              cancel_requested, scheduled_at, group_id, retry_of, idempotency_key, fingerprint, job_key, correlation_id,
+              created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, 0, FALSE, $9, $10, $11, $12, $13, $14, $15, $16, $16)
+         ON CONFLICT (tenant_id, idempotency_key) DO NOTHING
+         RETURNING ",
+        post_columns!()
+    ))
+    .bind(post.tenant.as_uuid())
+    .bind(post.id.as_uuid())
+    .bind(post.account.as_uuid())
+    .bind(post.provider.as_str())
+    .bind(post.simulated)
+    .bind(PostStatus::Queued.as_str())
+    .bind(values::json(&post.content)?)
+    .bind(values::json(&Publication::default())?)
+    .bind(maybe_micros(post.scheduled_at))
+    .bind(post.group.map(GroupId::as_uuid))
+    .bind(post.retry_of.map(PostId::as_uuid))
+    .bind(&post.idempotency_key)
+    .bind(&post.fingerprint[..])
+    .bind(&job.concurrency_key)
+    .bind(&post.correlation_id)
+    .bind(micros(now))
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(db)?;
+    let Some(row) = stored else { return Ok(None) };
+    put_job(connection, job, job.target, now).await?;
+    rows::post(&row).map(Some)
+}
+
+/// What stands under the key of a post.
+async fn of_key(connection: &mut SqliteConnection, post: &NewPost) -> StoreResult<Enqueued> {
+    match read_key(connection, post.tenant, &post.idempotency_key).await? {
+        Some((fingerprint, posts)) if fingerprint == post.fingerprint => Ok(Enqueued::Replayed(posts)),
+        _ => Ok(Enqueued::KeyReused),
+    }
+}
+
+async fn read_key(
+    connection: &mut SqliteConnection,
+    tenant: TenantId,
+    key: &str,
+) -> StoreResult<Option<([u8; 32], Vec<PostRecord>)>> {
+    let row = sqlx::query(concat!(
+        "SELECT fingerprint, ",
+        post_columns!(),
+        " FROM posts WHERE tenant_id = $1 AND idempotency_key = $2"
+    ))
+    .bind(tenant.as_uuid())
+    .bind(key)
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(db)?;
+    let Some(row) = row else { return Ok(None) };
+    let fingerprint = Cells::of(&row, "posts").digest("fingerprint")?;
+    let post = rows::post(&row)?;
+    let Some(group) = post.group else {
+        return Ok(Some((fingerprint, vec![post])));
+    };
+    let rows = sqlx::query(concat!(
+        "SELECT ",
+        post_columns!(),
+        " FROM posts WHERE tenant_id = $1 AND group_id = $2 AND retry_of IS NULL ORDER BY id"
+    ))
+    .bind(tenant.as_uuid())
+    .bind(group.as_uuid())
+    .fetch_all(connection)
+    .await
+    .map_err(db)?;
+    let posts = rows.iter().map(rows::post).collect::<StoreResult<_>>()?;
+    Ok(Some((fingerprint, posts)))
 }

@@ -167,7 +167,8 @@ counted! {
         purge_media(limit: u32) -> Vec<MediaId>;
     }
     Posts {
-        enqueue_post(post: &NewPost, job: &NewJob) -> Enqueued;
+        enqueue_posts(posts: &[(NewPost, NewJob)]) -> Enqueued;
+        posts_of_key(tenant: TenantId, key: &str) -> Option<([u8; 32], Vec<PostRecord>)>;
         post(tenant: TenantId, id: PostId) -> Option<PostRecord>;
         post_by_ref(tenant: TenantId, provider: &ProviderId, remote_ref: &str) -> Option<PostRecord>;
         posts(tenant: TenantId, filter: &PostFilter, page: PageRequest) -> Page<PostRecord>;
@@ -179,7 +180,10 @@ counted! {
         commits(tenant: TenantId, post: PostId) -> Vec<Commit>;
         next_steps(tenant: TenantId, posts: &[PostId]) -> Vec<(PostId, DateTime<Utc>)>;
         record_step(lease: Lease, record: &StepRecord) -> PostRecord;
-        cancel_post(tenant: TenantId, id: PostId, event: &NewEvent) -> Option<CancelOutcome>;
+        edit_post(edit: &PostEdit, event: &NewEvent) -> Option<EditOutcome>;
+        cancel_post(
+            tenant: TenantId, id: PostId, seen: Option<DateTime<Utc>>, event: &NewEvent
+        ) -> Option<CancelOutcome>;
     }
     OpenQuestions {
         observations(tenant: TenantId, post: PostId) -> Vec<Observation>;

@@ -228,6 +228,8 @@ impl World {
                 options: serde_json::Map::new(),
             },
             scheduled_at: None,
+            group: None,
+            retry_of: None,
             idempotency_key: key.into(),
             fingerprint: [7; 32],
             correlation_id: "cor".into(),
@@ -237,13 +239,13 @@ impl World {
     pub async fn enqueue(&self, post: &NewPost) -> StoreResult<Enqueued> {
         let mut job = self.job(post.tenant, JobKind::Publish, post.id.as_uuid());
         job.run_at = post.scheduled_at;
-        self.store.enqueue_post(post, &job).await
+        self.store.enqueue_posts(&[(post.clone(), job)]).await
     }
 
     /// A queued post with its job.
     pub async fn post(&self, account: &Account, key: &str) -> PostRecord {
         match self.enqueue(&self.new_post(account, key)).await.unwrap() {
-            Enqueued::Created(post) => *post,
+            Enqueued::Created(mut posts) => posts.remove(0),
             other => panic!("{other:?}"),
         }
     }

@@ -10,8 +10,8 @@ use patchbay_app::{
         NewPullUrl, Observation, ObservationSource, PostStatus, PostTransition, Session,
     },
     store::{
-        AccountFilter, Claim, DeadFilter, Enqueued, EventFilter, JobEnd, PageRequest, PostFilter, QuotaChange,
-        SlotRequest, StepRecord, Store, StoreError, StoreResult, TakenSlot, Waiter, Window,
+        AccountFilter, Claim, DeadFilter, Enqueued, EventFilter, JobEnd, PageRequest, PostEdit, PostFilter,
+        QuotaChange, SlotRequest, StepRecord, Store, StoreError, StoreResult, TakenSlot, Waiter, Window,
     },
 };
 use patchbay_core::{
@@ -145,7 +145,13 @@ impl Pair {
             | Op::RequireReauth(..)
             | Op::Disconnect(..)
             | Op::Erase(..) => self.account_op(op).await?,
-            Op::Enqueue { .. } | Op::Step { .. } | Op::Mark(..) | Op::Receipt(..) | Op::Clear(..) | Op::Cancel(..) => {
+            Op::Enqueue { .. }
+            | Op::Step { .. }
+            | Op::Mark(..)
+            | Op::Receipt(..)
+            | Op::Clear(..)
+            | Op::Cancel(..)
+            | Op::Edit(..) => {
                 self.post_op(op).await?;
             }
             Op::Claim(_) | Op::Renew(_) | Op::End(..) | Op::Return(_) | Op::Wake(..) | Op::Revive(_) => {
@@ -249,9 +255,10 @@ impl Pair {
                 let mut job = self.make.job(tenant, JobKind::Publish, post.id.as_uuid());
                 job.run_at = post.scheduled_at;
                 job.concurrency_key = job_key.map(|key| key.to_string());
-                if let Enqueued::Created(post) = both!(self, op, |s| s.enqueue_post(&post, &job)).ok()? {
-                    self.posts.push((tenant, post.id));
-                    self.targets.push(post.id.as_uuid());
+                let posts = [(post, job)];
+                if let Enqueued::Created(posts) = both!(self, op, |s| s.enqueue_posts(&posts)).ok()? {
+                    self.posts.extend(posts.iter().map(|post| (tenant, post.id)));
+                    self.targets.extend(posts.iter().map(|post| post.id.as_uuid()));
                 }
             }
             Op::Step {
@@ -329,10 +336,23 @@ impl Pair {
                 let _ = both!(self, op, |s| s.pull_url(pull_token(id, *step), takes));
                 let _ = both!(self, op, |s| s.close_unfetched(tenant, id, *step));
             }
+            Op::Edit(post, has_seen, delay) => {
+                let (tenant, id) = pick(&self.posts, *post)?;
+                let post = both!(self, "post", |s| s.post(tenant, id)).ok()??;
+                let edit = PostEdit {
+                    tenant,
+                    post: id,
+                    seen: if *has_seen { post.updated_at } else { self.later(1) },
+                    content: post.content,
+                    scheduled_at: delay.map(|delay| self.later(delay)),
+                };
+                let event = self.make.event("post.edited");
+                let _ = both!(self, op, |s| s.edit_post(&edit, &event));
+            }
             Op::Cancel(post) => {
                 let (tenant, id) = pick(&self.posts, *post)?;
                 let event = self.make.event("post.cancelled");
-                let _ = both!(self, op, |s| s.cancel_post(tenant, id, &event));
+                let _ = both!(self, op, |s| s.cancel_post(tenant, id, None, &event));
             }
             _ => unreachable!("not of posts"),
         }
@@ -639,6 +659,7 @@ impl Pair {
             provider: None,
             account,
             status,
+            group: None,
         };
         let events = EventFilter {
             account,

@@ -416,7 +416,7 @@ pub async fn dead_jobs_are_listed_and_revived(w: World) {
     let mut again = w.job(TENANT, JobKind::Publish, target);
     again.concurrency_key = Some("a".into());
     let published = w.new_post(&account, "another");
-    w.store.enqueue_post(&published, &again).await.unwrap();
+    w.store.enqueue_posts(&[(published, again)]).await.unwrap();
     assert_eq!(w.store.revive_job(TENANT, post.id).await.unwrap(), Some(false));
     assert_eq!(w.store.revive_jobs(TENANT, DeadFilter { kind: Some(JobKind::Publish), ..DeadFilter::default() }, 10).await.unwrap(), 0);
     let live = w.claimed(JobKind::Publish).await;
@@ -431,7 +431,7 @@ pub async fn storing_a_job_again_moves_it_forward_and_never_back(w: World) {
     let store = async |delay| {
         let mut job = w.job(TENANT, JobKind::Publish, target);
         job.run_at = Some(w.later(delay));
-        w.store.enqueue_post(&w.new_post(&account, &w.id().to_string()), &job).await.unwrap();
+        w.store.enqueue_posts(&[(w.new_post(&account, &w.id().to_string()), job)]).await.unwrap();
     };
     let next = async || w.store.next_due(&[JobKind::Publish]).await.unwrap();
     store(10 * MINUTE).await;
@@ -507,8 +507,9 @@ async fn keyed(w: &World, account: &patchbay_app::model::Account, index: usize, 
     if let Some(key) = key {
         job.concurrency_key = Some(key.to_owned());
     }
-    w.store.enqueue_post(&post, &job).await.unwrap();
-    post.id.as_uuid()
+    let target = post.id.as_uuid();
+    w.store.enqueue_posts(&[(post, job)]).await.unwrap();
+    target
 }
 
 async fn renewed(w: &World, lease: Lease) -> bool {

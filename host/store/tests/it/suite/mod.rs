@@ -69,6 +69,8 @@ suite! {
         a_mark_that_never_left_is_taken_back_unless_it_was_answered,
         marking_needs_a_live_lease_of_this_post,
         a_post_that_has_not_begun_is_cancelled,
+        posts_of_a_group_are_stored_together_or_not_at_all,
+        a_post_that_has_not_begun_is_edited,
         a_post_that_has_begun_is_asked_to_stop,
         a_post_that_has_ended_is_not_stopped,
         posts_are_listed_newest_first_page_by_page,

@@ -1,13 +1,13 @@
 use std::collections::BTreeSet;
 
 use patchbay_app::{
-    model::{Account, Job, JobKind, PostRecord, PostStatus, PostTransition},
+    model::{Account, Content, Job, JobKind, PostRecord, PostStatus, PostTransition},
     store::{
-        CancelOutcome, Constraint, Enqueued, EventFilter, JobEnd, Mark, PageRequest, PostFilter, QuotaChange,
+        CancelOutcome, Constraint, EditOutcome, Enqueued, EventFilter, JobEnd, Mark, PageRequest, PostEdit, PostFilter, QuotaChange,
         SlotRequest, StepRecord, StoreError, TakenSlot, Window,
     },
 };
-use patchbay_core::{AccountId, Checkpoint, EventKind, PostId, Publication, SlotId, TenantId};
+use patchbay_core::{AccountId, Checkpoint, EventKind, GroupId, PostId, Publication, SlotId, TenantId};
 use serde_json::json;
 
 use crate::harness::{LEASE, MINUTE, SECOND, TENANT, World, assert_stale, at_once, other_provider, provider};
@@ -25,12 +25,12 @@ pub async fn of_a_hundred_requests_with_one_key_one_is_stored(w: World) {
     let mut created = 0;
     for answer in answers {
         match answer {
-            Enqueued::Created(post) => {
+            Enqueued::Created(posts) => {
                 created += 1;
-                ids.insert(post.id);
+                ids.insert(posts[0].id);
             }
-            Enqueued::Replayed(post) => {
-                ids.insert(post.id);
+            Enqueued::Replayed(posts) => {
+                ids.insert(posts[0].id);
             }
             Enqueued::KeyReused => panic!("it is the same request"),
         }
@@ -44,13 +44,17 @@ pub async fn a_key_is_a_tenants_own_and_belongs_to_one_request(w: World) {
     let other = w.other_tenant().await;
     let account = w.account("remote-1").await;
     let wanted = w.new_post(&account, "key");
-    let Enqueued::Created(post) = w.enqueue(&wanted).await.unwrap() else {
-        panic!("the key is new")
+    let post = match w.enqueue(&wanted).await.unwrap() {
+        Enqueued::Created(mut posts) => posts.remove(0),
+        other => panic!("{other:?}"),
     };
     assert_eq!((post.id, post.status, post.step), (wanted.id, PostStatus::Queued, 0));
     assert_eq!((&post.content, &post.account), (&wanted.content, &wanted.account));
     assert_eq!(post.publication, Publication::default());
-    assert_eq!(w.reload_post(&post).await, *post);
+    assert_eq!(w.reload_post(&post).await, post);
+    let known = w.store.posts_of_key(TENANT, "key").await.unwrap();
+    assert_eq!(known, Some(([7; 32], vec![post])));
+    assert_eq!(w.store.posts_of_key(other, "key").await.unwrap(), None);
 
     let mut changed = w.new_post(&account, "key");
     changed.fingerprint = [8; 32];
@@ -242,7 +246,7 @@ pub async fn the_next_step_of_a_post_that_waits_is_told(w: World) {
         w.post(&account, "ended").await,
     );
     let event = w.event("post.cancelled");
-    w.store.cancel_post(TENANT, ended.id, &event).await.unwrap();
+    w.store.cancel_post(TENANT, ended.id, None, &event).await.unwrap();
     let at = w.later(MINUTE);
     for (post, run_at) in [(&waits, at), (&runs, w.now())] {
         let job = claim_for(&w, post).await;
@@ -380,7 +384,7 @@ pub async fn a_post_that_has_not_begun_is_cancelled(w: World) {
     let account = w.account("remote-1").await;
     let post = w.post(&account, "key").await;
     let event = w.event("post.cancelled");
-    let outcome = w.store.cancel_post(TENANT, post.id, &event).await.unwrap();
+    let outcome = w.store.cancel_post(TENANT, post.id, None, &event).await.unwrap();
     let Some(CancelOutcome::Cancelled(cancelled)) = outcome else {
         panic!("{outcome:?}")
     };
@@ -391,7 +395,116 @@ pub async fn a_post_that_has_not_begun_is_cancelled(w: World) {
     let events = w.store.events(TENANT, &EventFilter::default(), ALL).await.unwrap().items;
     assert_eq!(events[0].id, event.id);
     let unknown = PostId::from_uuid(w.id());
-    assert_eq!(w.store.cancel_post(TENANT, unknown, &event).await.unwrap(), None);
+    assert_eq!(w.store.cancel_post(TENANT, unknown, None, &event).await.unwrap(), None);
+}
+
+pub async fn posts_of_a_group_are_stored_together_or_not_at_all(w: World) {
+    let account = w.account("remote-1").await;
+    let group = Some(GroupId::from_uuid(w.id()));
+    let member = |key: &str| {
+        let mut post = w.new_post(&account, key);
+        post.group = group;
+        let mut job = w.job(TENANT, JobKind::Publish, post.id.as_uuid());
+        job.concurrency_key = Some(key.to_owned());
+        (post, job)
+    };
+    let mut lost = member("key-2");
+    lost.0.account = AccountId::from_uuid(w.id());
+    let missing = w.store.enqueue_posts(&[member("key"), lost]).await;
+    assert!(matches!(missing, Err(StoreError::Conflict(Constraint::Missing))), "{missing:?}");
+    assert_eq!(w.store.posts_of_key(TENANT, "key").await.unwrap(), None);
+    assert_eq!(w.claim(JobKind::Publish).await, None);
+
+    let Enqueued::Created(posts) = w.store.enqueue_posts(&[member("key"), member("key-2")]).await.unwrap() else {
+        panic!("the key is new")
+    };
+    assert_eq!(posts.len(), 2);
+    assert!(posts.iter().all(|post| post.group == group));
+    let again = w.store.enqueue_posts(&[member("key"), member("key-2")]).await.unwrap();
+    assert_eq!(again, Enqueued::Replayed(posts.clone()));
+    let mut other = member("key");
+    other.0.fingerprint = [8; 32];
+    assert_eq!(w.store.enqueue_posts(&[other]).await.unwrap(), Enqueued::KeyReused);
+
+    // A retry is of the group, and not of what was asked for under the key.
+    let mut retry = member("key-3");
+    retry.0.retry_of = Some(posts[1].id);
+    w.store.enqueue_posts(&[retry]).await.unwrap();
+    w.post(&account, "alone").await;
+    let of_key = w.store.posts_of_key(TENANT, "key").await.unwrap();
+    assert_eq!(of_key, Some(([7; 32], posts.clone())));
+    let filter = PostFilter {
+        group,
+        ..PostFilter::default()
+    };
+    let found = w.store.posts(TENANT, &filter, ALL).await.unwrap().items;
+    assert_eq!(found.len(), 3);
+    assert_eq!(found[0].retry_of, Some(posts[1].id));
+    assert_eq!(found[1..].iter().rev().collect::<Vec<_>>(), posts.iter().collect::<Vec<_>>());
+}
+
+pub async fn a_post_that_has_not_begun_is_edited(w: World) {
+    let account = w.account("remote-1").await;
+    let mut wanted = w.new_post(&account, "key");
+    wanted.scheduled_at = Some(w.later(60 * MINUTE));
+    let Enqueued::Created(mut posts) = w.enqueue(&wanted).await.unwrap() else {
+        panic!("the key is new")
+    };
+    let post = posts.remove(0);
+    let edit = |post: &PostRecord, scheduled_at| PostEdit {
+        tenant: TENANT,
+        post: post.id,
+        seen: post.updated_at,
+        content: Content {
+            title: Some("Another".into()),
+            ..post.content.clone()
+        },
+        scheduled_at,
+    };
+    let event = w.event("post.edited");
+    let at = Some(w.later(30 * MINUTE));
+    w.advance(SECOND);
+    let outcome = w.store.edit_post(&edit(&post, at), &event).await.unwrap();
+    let Some(EditOutcome::Edited(edited)) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!((edited.content.title.as_deref(), edited.scheduled_at), (Some("Another"), at));
+    assert_eq!(edited.updated_at, w.now());
+    assert_eq!(w.reload_post(&post).await, *edited);
+    assert_eq!(w.store.next_due(&[JobKind::Publish]).await.unwrap(), at, "its job moves");
+    let events = w.store.events(TENANT, &EventFilter::default(), ALL).await.unwrap().items;
+    assert_eq!(events[0].id, event.id);
+
+    // Somebody who has seen what it was before.
+    let late = w.store.edit_post(&edit(&post, None), &w.event("post.edited")).await.unwrap();
+    assert_eq!(late, Some(EditOutcome::Changed));
+    let stop = w.event("post.cancelled");
+    let late = w.store.cancel_post(TENANT, post.id, Some(post.updated_at), &stop).await.unwrap();
+    assert_eq!(late, Some(CancelOutcome::Changed));
+    assert_eq!(w.reload_post(&post).await, *edited);
+
+    // At once; and then it begins.
+    let outcome = w.store.edit_post(&edit(&edited, None), &w.event("post.edited")).await.unwrap();
+    let Some(EditOutcome::Edited(edited)) = outcome else {
+        panic!("{outcome:?}")
+    };
+    let job = w.claimed(JobKind::Publish).await;
+    let too_late = async |post: &PostRecord| {
+        let outcome = w.store.edit_post(&edit(post, None), &w.event("post.edited")).await.unwrap();
+        assert_eq!(outcome, Some(EditOutcome::TooLate(Box::new(post.clone()))));
+    };
+    too_late(&edited).await;
+    w.store.mark_about_to(job.lease(), TENANT, post.id, 0, "op").await.unwrap();
+    w.store.return_job(job.lease()).await.unwrap();
+    too_late(&edited).await;
+    let job = w.claimed(JobKind::Publish).await;
+    let failed = w.store.record_step(job.lease(), &step(&edited, PostStatus::Failed)).await.unwrap();
+    too_late(&failed).await;
+    let unknown = PostEdit {
+        post: PostId::from_uuid(w.id()),
+        ..edit(&failed, None)
+    };
+    assert_eq!(w.store.edit_post(&unknown, &event).await.unwrap(), None);
 }
 
 pub async fn a_post_that_has_begun_is_asked_to_stop(w: World) {
@@ -399,7 +512,7 @@ pub async fn a_post_that_has_begun_is_asked_to_stop(w: World) {
     let asked = async |post: &PostRecord| {
         let outcome = w
             .store
-            .cancel_post(TENANT, post.id, &w.event("post.cancelled"))
+            .cancel_post(TENANT, post.id, None, &w.event("post.cancelled"))
             .await
             .unwrap();
         let Some(CancelOutcome::Requested(asked)) = outcome else {
@@ -455,7 +568,7 @@ pub async fn a_post_that_has_ended_is_not_stopped(w: World) {
         let post = w.store.record_step(job.lease(), &step(&post, status)).await.unwrap();
         let outcome = w
             .store
-            .cancel_post(TENANT, post.id, &w.event("post.cancelled"))
+            .cancel_post(TENANT, post.id, None, &w.event("post.cancelled"))
             .await
             .unwrap();
         assert_eq!(outcome, Some(CancelOutcome::TooLate(Box::new(post))));
@@ -479,7 +592,7 @@ pub async fn posts_are_listed_newest_first_page_by_page(w: World) {
         }
     }
     w.store
-        .cancel_post(TENANT, made[3], &w.event("post.cancelled"))
+        .cancel_post(TENANT, made[3], None, &w.event("post.cancelled"))
         .await
         .unwrap();
     made.reverse();
@@ -508,6 +621,7 @@ pub async fn posts_are_listed_newest_first_page_by_page(w: World) {
                     provider: provider.clone(),
                     account,
                     status,
+                    group: None,
                 };
                 let expected: Vec<_> = everything
                     .iter()

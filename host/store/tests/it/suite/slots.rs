@@ -225,13 +225,13 @@ pub async fn a_post_that_ends_gives_its_places_to_those_who_wait(w: World) {
     }
     let event = w.event("post.cancelled");
     w.store
-        .cancel_post(TENANT, line.posts[2].id, &event)
+        .cancel_post(TENANT, line.posts[2].id, None, &event)
         .await
         .unwrap()
         .unwrap();
     let event = w.event("post.cancelled");
     w.store
-        .cancel_post(TENANT, line.posts[0].id, &event)
+        .cancel_post(TENANT, line.posts[0].id, None, &event)
         .await
         .unwrap()
         .unwrap();

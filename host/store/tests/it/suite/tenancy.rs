@@ -37,7 +37,7 @@ pub async fn t16_another_tenant_sees_and_changes_nothing(w: World) {
     assert_eq!(s.post(other, post.id).await.unwrap(), None);
     assert_eq!(s.post_by_ref(other, &provider(), "publish-1").await.unwrap(), None);
     assert!(s.posts(other, &PostFilter::default(), page).await.unwrap().items.is_empty());
-    assert_eq!(s.cancel_post(other, post.id, &event).await.unwrap(), None);
+    assert_eq!(s.cancel_post(other, post.id, None, &event).await.unwrap(), None);
     assert_stale(s.mark_about_to(claim.lease(), other, post.id, 1, "op2").await);
     assert!(s.keep_receipt(other, post.id, 1, "op", 200, b"x").await.is_err());
     s.clear_mark(other, post.id, 1, "op").await.unwrap();

@@ -1,0 +1,84 @@
+//! Changing and stopping posts.
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+};
+use patchbay_app::{model::KeyScope, publish};
+
+use super::{
+    super::{
+        auth::Caller,
+        extract::{Item, JsonBody, Named},
+        problem::{ApiResult, ProblemBody},
+    },
+    Versioned,
+    body::PostAnswer,
+    find, version,
+    wanted::PostPatch,
+};
+use crate::host::Host;
+
+/// Changes a post that has not begun. What comes of it is checked like a new post. Send the post's `ETag` as `If-Match`, so
+/// that nothing is overwritten that you have not seen.
+#[utoipa::path(patch, path = "/api/platforms/{provider}/posts/{id}", tag = "posts",
+    params(("provider" = String, Path, description = "Name of the provider"), ("id" = String, Path, description = "Id of the post"),
+        ("If-Match" = Option<String>, Header, description = "The version that you have seen: `ETag` of the post")),
+    request_body = PostPatch,
+    responses(
+        (status = 200, body = PostAnswer, headers(("ETag" = String, description = "Version of the post, for `If-Match`"))),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 412, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 502, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub async fn edit(
+    State(host): State<Host>,
+    caller: Caller,
+    Named(registered): Named,
+    Item(post): Item,
+    headers: HeaderMap,
+    JsonBody(patch): JsonBody<PostPatch>,
+) -> ApiResult<Versioned> {
+    caller.may(KeyScope::Publish)?;
+    let edit = patch.read()?;
+    let post = find(&host, &caller, registered.id(), &post).await?;
+    version::seen(&headers, &post)?;
+    let post = publish::edit(&host.app, post, edit).await?;
+    Versioned::now(&host, post).await
+}
+
+/// Stops a post: at once if it has not begun, else as far as the platform can.
+#[utoipa::path(delete, path = "/api/platforms/{provider}/posts/{id}", tag = "posts",
+    params(("provider" = String, Path, description = "Name of the provider"), ("id" = String, Path, description = "Id of the post"),
+        ("If-Match" = Option<String>, Header, description = "The version that you have seen: `ETag` of the post")),
+    responses(
+        (status = 202, body = PostAnswer, description = "Cancelled, or asked for: follow its status",
+            headers(("ETag" = String, description = "Version of the post, for `If-Match`"))),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 412, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub async fn cancel(
+    State(host): State<Host>,
+    caller: Caller,
+    Named(registered): Named,
+    Item(post): Item,
+    headers: HeaderMap,
+) -> ApiResult<(StatusCode, Versioned)> {
+    caller.may(KeyScope::Publish)?;
+    let post = find(&host, &caller, registered.id(), &post).await?;
+    let seen = version::seen(&headers, &post)?;
+    let post = publish::cancel(&host.app, caller.tenant, &post, seen).await?;
+    Ok((StatusCode::ACCEPTED, Versioned::now(&host, post).await?))
+}

@@ -66,6 +66,11 @@ pub(crate) fn after_step(before: PostRecord, record: &StepRecord, now: DateTime<
     Ok(after)
 }
 
+/// Now, and later than the last change: no two changes have one time, whatever the clock does.
+pub(crate) fn later_than(last: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+    now.max(last + TimeDelta::microseconds(1))
+}
+
 /// Adds ids that are not there. `false`: all were.
 pub(crate) fn add_ids(publication: &mut Publication, ids: &[String]) -> bool {
     let before = publication.remote_ids.len();

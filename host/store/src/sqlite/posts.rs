@@ -302,6 +302,7 @@ impl Posts for SqliteStore {
         if post.updated_at != edit.seen {
             return Ok(Some(EditOutcome::Changed));
         }
+        let now = values::later_than(post.updated_at, now);
         let row = sqlx::query(concat!(
             "UPDATE posts
              SET content = $3, scheduled_at = $4, updated_at = $5

@@ -21,6 +21,7 @@ mod limits;
 mod oauth;
 mod pace;
 mod platform_errors;
+mod post_changes;
 mod post_rules;
 mod posts;
 mod pull_urls;

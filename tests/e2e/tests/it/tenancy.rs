@@ -123,6 +123,15 @@ fn cases(ids: &Ids) -> Vec<Case> {
         ),
         of("GET", POST, posts.clone()),
         of("DELETE", POST, posts.clone()),
+        Case {
+            body: Some(json!({ "title": "Another" })),
+            ..of("PATCH", POST, posts.clone())
+        },
+        of(
+            "POST",
+            "/api/platforms/{provider}/posts/{id}/retry",
+            format!("{posts}/retry"),
+        ),
         of(
             "GET",
             "/api/platforms/{provider}/posts/{id}/metrics",
@@ -151,6 +160,11 @@ fn cases(ids: &Ids) -> Vec<Case> {
         ),
         sent(POSTS, video_post(account, media)),
         sent(POSTS, draft_pull(account)),
+        sent("/api/platforms/tiktok/posts:validate", video_post(account, media)),
+        sent(
+            "/api/posts",
+            json!({ "kind": "video", "media": [{ "id": media }], "targets": [{ "account_id": account }] }),
+        ),
         sent("/api/platforms/tiktok/disconnect", json!({ "account_id": account })),
         sent(
             "/api/tiktok/upload",

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 /// What a request may be answered that its schema allows. A schema does not say which cursors, links and codes were made
-/// here (400), what is taken (409), nor what the platform and the calendar allow (422).
-const ALLOWED: &str = "['2xx', '303', '400', '401', '404', '409', '410', '422', '502', '503']";
+/// here (400), what is taken (409), which version is the last one (412), nor what the platform and the calendar allow (422).
+const ALLOWED: &str = "['2xx', '303', '400', '401', '404', '409', '410', '412', '422', '502', '503']";
 
 #[tokio::test]
 async fn the_document_holds_on_sqlite() {

@@ -74,7 +74,8 @@ media=$(printf '%s' "$media" | field id)
 step "Post it: POST /api/platforms/$platform/posts"
 # The key makes the request safe to send again: there will still be one post.
 key=quickstart-$(date +%s)-$$
-wanted=$(printf '{"account_id":"%s","kind":"video","title":"Hello from the quickstart","media":[{"id":"%s"}],"options":%s}' \
+# The same once more on one day would be refused; `"allow_duplicate": true` says that you mean it.
+wanted=$(printf '{"account_id":"%s","kind":"video","title":"Hello from the quickstart at %(%T)T","media":[{"id":"%s"}],"options":%s}' \
     "$account" "$media" "$options")
 post=$(call POST "/api/platforms/$platform/posts" --json "$wanted" --header "Idempotency-Key: $key")
 printf '%s\n' "$post" | show

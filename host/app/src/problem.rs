@@ -89,6 +89,8 @@ problems! {
     AccountTaken = 409 "account_taken" "This platform account is connected elsewhere", retry false, AccountOwner;
     /// Another one has this name.
     NameTaken = 409 "name_taken" "This name is taken", retry false, Caller;
+    /// The same content was posted to the account before.
+    DuplicateContent = 409 "duplicate_content" "The same content was posted to this account already", retry false, Caller;
     /// The post has ended or cannot be stopped any more.
     PostNotCancellable = 409 "post_not_cancellable" "The post cannot be stopped any more", retry false, Nobody;
     /// The post has begun or ended.

@@ -267,11 +267,19 @@ class Form {
     }
   }
 
-  create(media) {
+  async create(media, again = false) {
     const json = { account_id: this.account.id, kind: this.kind, mode: this.mode, media, options: this.options.values() };
     if (this.title?.value()) json.title = this.title.value();
     if (this.text?.value()) json.text = this.text.value();
-    return call('POST', `${base}/posts`, { json, headers: { 'Idempotency-Key': this.key } });
+    if (again) json.allow_duplicate = true;
+    try {
+      return await call('POST', `${base}/posts`, { json, headers: { 'Idempotency-Key': this.key } });
+    } catch (problem) {
+      const meant = problem.code === 'duplicate_content'
+        && window.confirm('You have posted the same to this account within a day. Post it again?');
+      if (!meant) throw problem;
+      return this.create(media, true);
+    }
   }
 
   /** Uploads what is not on this host yet. */

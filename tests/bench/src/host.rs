@@ -205,6 +205,7 @@ impl Host {
             "kind": "video",
             "title": title,
             "media": [{ "id": media }],
+            "allow_duplicate": true,
             "options": { "privacy_level": "PUBLIC_TO_EVERYONE" },
         });
         let request = self

@@ -131,9 +131,9 @@ impl Api {
     /// Asks for a post; its id. The title is the idempotency key too.
     pub async fn publish(&self, wanted: &Value) -> String {
         let key = wanted["title"].as_str().unwrap().replace(' ', "-");
-        // A busy host may say that it cannot just now. A client asks again, under the same key.
+        // A busy host may say that it cannot just now, or hang up. A client asks again, under the same key.
         let post = crate::until("the host takes the post", async || {
-            let post = self.try_post(&key, wanted).await.unwrap();
+            let post = self.try_post(&key, wanted).await.ok()?;
             (post.status != StatusCode::SERVICE_UNAVAILABLE).then_some(post)
         })
         .await;

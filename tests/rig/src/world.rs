@@ -304,6 +304,7 @@ fn video(account: &str, title: &str, media: &Value) -> Value {
         "kind": "video",
         "title": title,
         "media": [media],
+        "allow_duplicate": true,
         "options": { "privacy_level": "PUBLIC_TO_EVERYONE" },
     })
 }

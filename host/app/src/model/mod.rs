@@ -16,4 +16,4 @@ pub use job::{Job, JobKind, JobStatus, Lease, NewJob};
 pub use journal::{Commit, CommitOutcome, NewPullUrl, Observation, ObservationSource, PullFile, PullUrl, Pulled};
 pub use key::{ApiKey, ApiKeyState, DataKey, DataKeyState, KeyScope, Tenant};
 pub use media::Media;
-pub use post::{Content, Failure, NewPost, PostRecord, PostStatus, PostTransition, TransitionError};
+pub use post::{Content, DUPLICATE_WINDOW, Failure, NewPost, PostRecord, PostStatus, PostTransition, TransitionError};

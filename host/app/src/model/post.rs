@@ -5,12 +5,15 @@
 
 use std::{fmt, str::FromStr};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use patchbay_core::{
     AccountId, Checkpoint, ErrorKind, GroupId, Post, PostId, PostKind, PostMedia, PostMode, ProviderError, ProviderId,
     Publication, TenantId, WhoActs,
 };
 use serde::{Deserialize, Serialize};
+
+/// How long the same content is not posted to the same account once more, unless the first one came to nothing.
+pub const DUPLICATE_WINDOW: TimeDelta = TimeDelta::hours(24);
 
 /// Where a post is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -235,6 +238,8 @@ pub struct NewPost {
     pub group: Option<GroupId>,
     /// Made from that post, which did not succeed.
     pub retry_of: Option<PostId>,
+    /// SHA-256 of what is posted, if it must not be the same as another post of the account ([`DUPLICATE_WINDOW`]).
+    pub content_hash: Option<[u8; 32]>,
     /// Unique per tenant.
     pub idempotency_key: String,
     /// SHA-256 of the canonical request: the same key with another body is refused.

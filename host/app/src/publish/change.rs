@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{
     content::{self, WantedMedia},
     find_account, post_event, preflight,
+    submit::duplicate,
 };
 use crate::{
     App,
@@ -67,6 +68,7 @@ pub async fn edit(app: &Arc<App>, post: PostRecord, edit: Edit) -> Result<PostRe
         tenant: post.tenant,
         post: post.id,
         seen: post.updated_at,
+        content_hash: content::hash(app, post.tenant, &content).await?,
         content,
         scheduled_at,
     };
@@ -77,6 +79,7 @@ pub async fn edit(app: &Arc<App>, post: PostRecord, edit: Edit) -> Result<PostRe
             Ok(*post)
         }
         Some(EditOutcome::Changed) => Err(changed()),
+        Some(EditOutcome::Duplicate(twin)) => Err(duplicate(twin)),
         Some(EditOutcome::TooLate(post)) => Err(too_late(&post)),
     }
 }

@@ -5,6 +5,8 @@ use patchbay_core::{
     FieldIssue, MediaId, MediaInfo, MediaKind, MediaOrigin, PostId, PostKind, PostMedia, TenantId, Transfer,
 };
 use serde::Serialize;
+use serde_json::json;
+use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::publisher;
@@ -104,6 +106,22 @@ pub(super) async fn gone(app: &App, tenant: TenantId, media: &[PostMedia]) -> Re
 
 fn no_such_file(pointer: String) -> FieldIssue {
     FieldIssue::new(pointer, "unknown_media", "No such file. Upload it first.")
+}
+
+/// SHA-256 of what is posted: the bytes of files, wherever they lie, and what is said beside them. Options are no content.
+pub(super) async fn hash(app: &App, tenant: TenantId, content: &Content) -> Result<[u8; 32], Problem> {
+    let mut media = Vec::with_capacity(content.media.len());
+    for file in &content.media {
+        media.push(match &file.origin {
+            MediaOrigin::Url(url) => url.to_string(),
+            MediaOrigin::Stored | MediaOrigin::Hosted => match app.store.media(tenant, file.id).await? {
+                Some(stored) => hex::encode(stored.sha256),
+                None => file.id.to_string(),
+            },
+        });
+    }
+    let said = json!([content.kind, content.mode, content.title, content.text, media]);
+    Ok(Sha256::digest(said.to_string()).into())
 }
 
 /// Checks content against the provider's rules.

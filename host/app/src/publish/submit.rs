@@ -40,12 +40,15 @@ pub struct WantedPost {
     pub options: serde_json::Map<String, serde_json::Value>,
     /// Not before this time.
     pub scheduled_at: Option<DateTime<Utc>>,
+    /// Post it also if the account has the same already.
+    pub allow_duplicate: bool,
 }
 
 /// A post that may be stored as it is.
 #[derive(Debug)]
 pub struct Checked {
     id: PostId,
+    content_hash: Option<[u8; 32]>,
     /// The account that it goes to.
     pub account: Account,
     /// What is to be posted.
@@ -90,8 +93,19 @@ pub async fn check(
     let id = PostId::from_uuid(app.env.ids.next());
     content::check(&registered, &content, id)?;
     preflight(app, &account, &content.as_post(id)).await?;
+    let content_hash = if wanted.allow_duplicate {
+        None
+    } else {
+        Some(content::hash(app, tenant, &content).await?)
+    };
+    if let Some(hash) = content_hash
+        && let Some(twin) = app.store.duplicate_of(tenant, account.id, hash).await?
+    {
+        return Err(duplicate(twin));
+    }
     Ok(Checked {
         id,
+        content_hash,
         limits: limit_uses(app, &registered, tenant, account.id, Some(content.mode)).await?,
         account,
         content,
@@ -196,6 +210,8 @@ pub async fn retry(
     preflight(app, &account, &post.content.as_post(id)).await?;
     let checked = Checked {
         id,
+        // Somebody has looked at what became of it.
+        content_hash: None,
         limits: Vec::new(),
         account,
         content: post.content,
@@ -264,6 +280,7 @@ impl Request<'_> {
             Enqueued::Created(posts) => (posts, false),
             Enqueued::Replayed(posts) => (posts, true),
             Enqueued::KeyReused => return Err(key_reused()),
+            Enqueued::Duplicate(twin) => return Err(duplicate(twin)),
         };
         failpoint::hit("pub.intent");
         app.wake();
@@ -297,6 +314,7 @@ impl Request<'_> {
             scheduled_at: checked.scheduled_at,
             group,
             retry_of,
+            content_hash: checked.content_hash,
             idempotency_key: match index {
                 0 => self.idempotency_key.clone(),
                 // The first one's key stands for all. No key of a caller has such a character.
@@ -307,6 +325,14 @@ impl Request<'_> {
         };
         (post, job)
     }
+}
+
+/// The content is another post's.
+pub(super) fn duplicate(twin: PostId) -> Problem {
+    Problem::new(
+        ProblemKind::DuplicateContent,
+        format!("{twin} has the same content, and is less than 24 hours old. Change it, or send `allow_duplicate`."),
+    )
 }
 
 fn key_reused() -> Problem {

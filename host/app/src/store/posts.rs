@@ -18,6 +18,8 @@ pub enum Enqueued {
     Replayed(Vec<PostRecord>),
     /// The key was used for another request.
     KeyReused,
+    /// That post of the account has the same content.
+    Duplicate(PostId),
 }
 
 /// Which posts to list.
@@ -44,6 +46,8 @@ pub struct PostEdit {
     pub seen: DateTime<Utc>,
     /// What is to be posted.
     pub content: Content,
+    /// SHA-256 of that. Kept only if the post has one.
+    pub content_hash: [u8; 32],
     /// Not before this time. The job moves with it.
     pub scheduled_at: Option<DateTime<Utc>>,
 }
@@ -55,6 +59,8 @@ pub enum EditOutcome {
     Edited(Box<PostRecord>),
     /// It is not what the editor has seen.
     Changed,
+    /// That post of the account has the same content.
+    Duplicate(PostId),
     /// It has begun, or ended.
     TooLate(Box<PostRecord>),
 }
@@ -127,6 +133,14 @@ pub trait Posts {
 
     /// What was asked for under this key: the fingerprint of the request, and the posts, in the order of their ids.
     async fn posts_of_key(&self, tenant: TenantId, key: &str) -> StoreResult<Option<([u8; 32], Vec<PostRecord>)>>;
+
+    /// The post of an account that has this content, and that another one would double.
+    async fn duplicate_of(
+        &self,
+        tenant: TenantId,
+        account: AccountId,
+        content_hash: [u8; 32],
+    ) -> StoreResult<Option<PostId>>;
 
     /// One post of a tenant.
     async fn post(&self, tenant: TenantId, id: PostId) -> StoreResult<Option<PostRecord>>;

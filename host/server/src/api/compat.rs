@@ -186,6 +186,8 @@ pub async fn upload(
         media: vec![media],
         options: wanted.options,
         scheduled_at: None,
+        // As it always was on this path.
+        allow_duplicate: true,
     };
     let key = idempotency_key(&host, &headers)?;
     let submitted = publish::submit(

@@ -128,6 +128,8 @@ async fn publish(
         "kind": "video",
         "title": format!("Hello from Patchbay, {label}"),
         "media": [media],
+        // The story may be told again.
+        "allow_duplicate": true,
         "options": choose(&live),
     });
     let post = client

@@ -3,14 +3,15 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
-    model::{Commit, JobKind, Lease, NewEvent, NewJob, NewPost, PostRecord, PostStatus},
+    model::{Commit, DUPLICATE_WINDOW, JobKind, Lease, NewEvent, NewJob, NewPost, PostRecord, PostStatus},
     store::{
         CancelOutcome, Cursor, EditOutcome, Enqueued, JobEnd, Mark, Page, PageRequest, PostEdit, PostFilter, Posts,
         QuotaChange, StepRecord, StoreError, StoreResult,
     },
 };
-use patchbay_core::{GroupId, JobId, PostId, ProviderId, Publication, TenantId};
+use patchbay_core::{AccountId, GroupId, JobId, PostId, ProviderId, Publication, TenantId};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+use uuid::Uuid;
 
 use super::{
     SqliteStore,
@@ -21,7 +22,7 @@ use super::{
     questions::settle_questions,
 };
 use crate::{
-    error::db,
+    error::{db, is_duplicate},
     rows::{self, Cells, post_columns},
     values,
 };
@@ -34,7 +35,7 @@ impl Posts for SqliteStore {
         let mut made = Vec::with_capacity(posts.len());
         for (post, job) in posts {
             let Some(stored) = insert(&mut tx, post, job, now).await? else {
-                return of_key(&mut tx, post).await;
+                return hindrance(&mut tx, post).await;
             };
             made.push(stored);
         }
@@ -45,6 +46,28 @@ impl Posts for SqliteStore {
     async fn posts_of_key(&self, tenant: TenantId, key: &str) -> StoreResult<Option<([u8; 32], Vec<PostRecord>)>> {
         let mut connection = self.readers.acquire().await.map_err(db)?;
         read_key(&mut connection, tenant, key).await
+    }
+
+    async fn duplicate_of(
+        &self,
+        tenant: TenantId,
+        account: AccountId,
+        content_hash: [u8; 32],
+    ) -> StoreResult<Option<PostId>> {
+        let found: Option<Uuid> = sqlx::query_scalar(
+            "SELECT id
+             FROM posts
+             WHERE tenant_id = $1 AND account_id = $2 AND content_hash = $3
+                 AND status NOT IN ('failed', 'cancelled') AND created_at > $4",
+        )
+        .bind(tenant.as_uuid())
+        .bind(account.as_uuid())
+        .bind(&content_hash[..])
+        .bind(micros(self.time() - DUPLICATE_WINDOW))
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(db)?;
+        Ok(found.map(PostId::from_uuid))
     }
 
     async fn post(&self, tenant: TenantId, id: PostId) -> StoreResult<Option<PostRecord>> {
@@ -302,10 +325,14 @@ impl Posts for SqliteStore {
         if post.updated_at != edit.seen {
             return Ok(Some(EditOutcome::Changed));
         }
-        let now = values::later_than(post.updated_at, now);
+        let changed_at = values::later_than(post.updated_at, now);
+        let hash = edit.content_hash;
+        free_content(&mut tx, tenant, post.account, hash, now).await?;
+        let twin = with_content(&mut tx, tenant, post.account, hash).await?;
         let row = sqlx::query(concat!(
             "UPDATE posts
-             SET content = $3, scheduled_at = $4, updated_at = $5
+             SET content = $3, scheduled_at = $4, updated_at = $5,
+                 content_hash = CASE WHEN content_hash IS NOT NULL THEN $6 END
              WHERE tenant_id = $1 AND id = $2
              RETURNING ",
             post_columns!()
@@ -314,10 +341,14 @@ impl Posts for SqliteStore {
         .bind(id.as_uuid())
         .bind(values::json(&edit.content)?)
         .bind(maybe_micros(edit.scheduled_at))
-        .bind(micros(now))
+        .bind(micros(changed_at))
+        .bind(&hash[..])
         .fetch_one(&mut *tx)
-        .await
-        .map_err(db)?;
+        .await;
+        let row = match (row, twin) {
+            (Err(error), Some(twin)) if is_duplicate(&error) => return Ok(Some(EditOutcome::Duplicate(twin))),
+            (row, _) => row.map_err(db)?,
+        };
         if edit.scheduled_at != post.scheduled_at {
             reschedule_job(
                 &mut tx,
@@ -402,20 +433,23 @@ async fn has_commits(connection: &mut SqliteConnection, tenant: TenantId, post: 
     row.try_get("found").map_err(db)
 }
 
-/// Stores a post with its job. `None`: its key is known.
+/// Stores a post with its job. `None`: its key is known, or its content is.
 async fn insert(
     connection: &mut SqliteConnection,
     post: &NewPost,
     job: &NewJob,
     now: DateTime<Utc>,
 ) -> StoreResult<Option<PostRecord>> {
+    if let Some(hash) = post.content_hash {
+        free_content(connection, post.tenant, post.account, hash, now).await?;
+    }
     let stored = sqlx::query(concat!(
         "INSERT INTO posts
              (tenant_id, id, account_id, provider, simulated, status, content, step, publication, tries,
-              cancel_requested, scheduled_at, group_id, retry_of, idempotency_key, fingerprint, job_key, correlation_id,
-              created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, 0, FALSE, $9, $10, $11, $12, $13, $14, $15, $16, $16)
-         ON CONFLICT (tenant_id, idempotency_key) DO NOTHING
+              cancel_requested, scheduled_at, group_id, retry_of, content_hash, idempotency_key, fingerprint, job_key,
+              correlation_id, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, 0, FALSE, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17)
+         ON CONFLICT DO NOTHING
          RETURNING ",
         post_columns!()
     ))
@@ -430,6 +464,7 @@ async fn insert(
     .bind(maybe_micros(post.scheduled_at))
     .bind(post.group.map(GroupId::as_uuid))
     .bind(post.retry_of.map(PostId::as_uuid))
+    .bind(post.content_hash.as_ref().map(|hash| &hash[..]))
     .bind(&post.idempotency_key)
     .bind(&post.fingerprint[..])
     .bind(&job.concurrency_key)
@@ -443,12 +478,16 @@ async fn insert(
     rows::post(&row).map(Some)
 }
 
-/// What stands under the key of a post.
-async fn of_key(connection: &mut SqliteConnection, post: &NewPost) -> StoreResult<Enqueued> {
+/// What keeps a post from being stored: its key, or its content.
+async fn hindrance(connection: &mut SqliteConnection, post: &NewPost) -> StoreResult<Enqueued> {
     match read_key(connection, post.tenant, &post.idempotency_key).await? {
-        Some((fingerprint, posts)) if fingerprint == post.fingerprint => Ok(Enqueued::Replayed(posts)),
-        _ => Ok(Enqueued::KeyReused),
+        Some((fingerprint, posts)) if fingerprint == post.fingerprint => return Ok(Enqueued::Replayed(posts)),
+        Some(_) => return Ok(Enqueued::KeyReused),
+        None => {}
     }
+    let hash = post.content_hash.ok_or(StoreError::Stale)?;
+    let held = with_content(connection, post.tenant, post.account, hash).await?;
+    held.map(Enqueued::Duplicate).ok_or(StoreError::Stale)
 }
 
 async fn read_key(
@@ -484,4 +523,46 @@ async fn read_key(
     .map_err(db)?;
     let posts = rows.iter().map(rows::post).collect::<StoreResult<_>>()?;
     Ok(Some((fingerprint, posts)))
+}
+
+/// Takes their content from posts of an account that another one does not double: they came to nothing, or were asked for
+/// long ago.
+async fn free_content(
+    connection: &mut SqliteConnection,
+    tenant: TenantId,
+    account: AccountId,
+    hash: [u8; 32],
+    now: DateTime<Utc>,
+) -> StoreResult<()> {
+    sqlx::query(
+        "UPDATE posts
+         SET content_hash = NULL
+         WHERE tenant_id = $1 AND account_id = $2 AND content_hash = $3
+             AND (status IN ('failed', 'cancelled') OR created_at <= $4)",
+    )
+    .bind(tenant.as_uuid())
+    .bind(account.as_uuid())
+    .bind(&hash[..])
+    .bind(micros(now - DUPLICATE_WINDOW))
+    .execute(connection)
+    .await
+    .map_err(db)?;
+    Ok(())
+}
+
+async fn with_content(
+    connection: &mut SqliteConnection,
+    tenant: TenantId,
+    account: AccountId,
+    hash: [u8; 32],
+) -> StoreResult<Option<PostId>> {
+    let found: Option<Uuid> =
+        sqlx::query_scalar("SELECT id FROM posts WHERE tenant_id = $1 AND account_id = $2 AND content_hash = $3")
+            .bind(tenant.as_uuid())
+            .bind(account.as_uuid())
+            .bind(&hash[..])
+            .fetch_optional(connection)
+            .await
+            .map_err(db)?;
+    Ok(found.map(PostId::from_uuid))
 }

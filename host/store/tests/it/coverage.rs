@@ -169,6 +169,7 @@ counted! {
     Posts {
         enqueue_posts(posts: &[(NewPost, NewJob)]) -> Enqueued;
         posts_of_key(tenant: TenantId, key: &str) -> Option<([u8; 32], Vec<PostRecord>)>;
+        duplicate_of(tenant: TenantId, account: AccountId, content_hash: [u8; 32]) -> Option<PostId>;
         post(tenant: TenantId, id: PostId) -> Option<PostRecord>;
         post_by_ref(tenant: TenantId, provider: &ProviderId, remote_ref: &str) -> Option<PostRecord>;
         posts(tenant: TenantId, filter: &PostFilter, page: PageRequest) -> Page<PostRecord>;

@@ -230,6 +230,7 @@ impl World {
             scheduled_at: None,
             group: None,
             retry_of: None,
+            content_hash: None,
             idempotency_key: key.into(),
             fingerprint: [7; 32],
             correlation_id: "cor".into(),

@@ -439,7 +439,19 @@ async fn of_several_targets_all_are_taken_or_none() {
     ask(Value::Array(vec![good.clone(); 21])).await.problem(422, "invalid");
     assert_eq!(world.api.get(ALL_POSTS).await.ok()["data"], json!([]));
 
-    ask(Value::Array(vec![good; 20])).await.with(202);
+    // Twenty times the same to one account is nothing that anybody means.
+    ask(Value::Array(vec![good.clone(); 20]))
+        .await
+        .problem(409, "duplicate_content");
+    assert_eq!(world.api.get(ALL_POSTS).await.ok()["data"], json!([]));
+    let several: Vec<_> = (0..20)
+        .map(|number| {
+            let mut target = good.clone();
+            target["title"] = json!(format!("Title {number}"));
+            target
+        })
+        .collect();
+    ask(Value::Array(several)).await.with(202);
     let drafts = world.api.post(POSTS, &draft_pull(&ada)).await;
     drafts.with(202);
     let all = world.api.get(&format!("{ALL_POSTS}?limit=100")).await.ok();
@@ -449,6 +461,49 @@ async fn of_several_targets_all_are_taken_or_none() {
         "lists of all platforms have all posts"
     );
     assert_eq!(other.get(ALL_POSTS).await.ok()["data"], json!([]));
+}
+
+#[tokio::test]
+async fn the_same_is_not_posted_twice_to_an_account_unless_it_is_meant() {
+    on_both(async |world| {
+        let account = world.connect().await;
+        let alone = |mut wanted: Value| {
+            wanted["allow_duplicate"] = json!(false);
+            wanted
+        };
+        let first = world.video().await;
+        let id = world.post(&alone(video_post(&account, &first))).await;
+        world.published(&id).await;
+        // The same bytes, uploaded again; options are no content.
+        let mut again = alone(video_post(&account, &world.video().await));
+        again["options"]["disable_comment"] = json!(true);
+        for path in [POSTS, VALIDATE] {
+            let problem = world.api.post(path, &again).await.problem(409, "duplicate_content");
+            assert!(problem["detail"].as_str().unwrap().contains(&id), "{problem}");
+        }
+        let mut other = again.clone();
+        other["title"] = json!("Another title");
+        world.api.post(VALIDATE, &other).await.with(200);
+        let other = world.post(&other).await;
+        let mut edit = again.clone();
+        edit["scheduled_at"] = json!((world.now() + TimeDelta::hours(1)).to_rfc3339());
+        edit["title"] = json!("A third title");
+        let later = world.post(&edit).await;
+        patch(&world.api, &later, None, &json!({ "title": "Kites over the bay" }))
+            .await
+            .problem(409, "duplicate_content");
+        // Meant, or a day later.
+        again["allow_duplicate"] = json!(true);
+        let meant = world.post(&again).await;
+        again["allow_duplicate"] = json!(false);
+        for id in [&other, &meant] {
+            world.published(id).await;
+        }
+        world.advance(Duration::from_secs(24 * 3600));
+        let again = world.post(&again).await;
+        world.published(&again).await;
+    })
+    .await;
 }
 
 #[tokio::test]

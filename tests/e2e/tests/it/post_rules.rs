@@ -69,7 +69,7 @@ async fn t60_a_key_stands_for_one_body_of_one_tenant() {
         .problem(422, "idempotency_key_reused");
     // The order of fields is not part of the body's meaning.
     let reordered: Value = serde_json::from_str(&format!(
-        r#"{{"media":[{{"url":"{}"}}],"mode":"draft","kind":"video","account_id":"{account}"}}"#,
+        r#"{{"media":[{{"url":"{}"}}],"mode":"draft","kind":"video","allow_duplicate":true,"account_id":"{account}"}}"#,
         media::url("video.mp4")
     ))
     .unwrap();

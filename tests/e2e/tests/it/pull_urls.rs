@@ -263,7 +263,7 @@ async fn an_attempt_that_has_fetched_is_settled_by_its_webhook_and_never_begun_a
     world
         .sim
         .faults()
-        .put("late", Fault::new("video_init", Action::Delay { ms: 1_500 }).once());
+        .put("late", Fault::new("video_init", Action::Delay { ms: 4_000 }).once());
     let lost = Fault::new("video_init", Action::Drop { when: When::After });
     world.sim.faults().put("lost", lost.once());
     let id = world.post(&hosted_post(&account, &world.video().await)).await;

@@ -227,6 +227,7 @@ fn draft(account: &str, title: &str) -> Value {
         "mode": "draft",
         "title": title,
         "media": [{ "url": format!("https://{MEDIA_HOST}/sample.mp4") }],
+        "allow_duplicate": true,
     })
 }
 

@@ -43,6 +43,9 @@ pub struct NewPost {
     pub scheduled_at: Option<DateTime<Utc>>,
     /// The same as a wall clock shows it; instead of `scheduled_at`.
     pub scheduled_local: Option<LocalTime>,
+    /// Post it also if the account has the same content already, not older than a day.
+    #[serde(default)]
+    pub allow_duplicate: bool,
 }
 
 /// A wanted post for several accounts, of one platform or of many.
@@ -70,6 +73,9 @@ pub struct NewPosts {
     pub scheduled_at: Option<DateTime<Utc>>,
     /// The same as a wall clock shows it; instead of `scheduled_at`.
     pub scheduled_local: Option<LocalTime>,
+    /// Post it also if the account has the same content already, not older than a day.
+    #[serde(default)]
+    pub allow_duplicate: bool,
 }
 
 /// One target. What it does not name is as in the post; `null` takes it away.
@@ -175,6 +181,7 @@ impl NewPost {
             media,
             options: self.options,
             scheduled_at,
+            allow_duplicate: self.allow_duplicate,
         })
     }
 }
@@ -200,6 +207,7 @@ impl NewPosts {
                 scheduled_local: target
                     .scheduled_local
                     .or_else(|| common.scheduled_local.clone().filter(|_| !retimed)),
+                allow_duplicate: common.allow_duplicate,
             }
         };
         common.targets.into_iter().map(post).collect()

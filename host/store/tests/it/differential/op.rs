@@ -48,7 +48,7 @@ pub enum Op {
     Mark(Pick, i64, u8),
     Receipt(Pick, i64, u8),
     Clear(Pick, i64, u8),
-    Edit(Pick, bool, Option<u16>),
+    Edit(Pick, bool, u8, Option<u16>),
     Cancel(Pick),
     Inbox(u8, u8),
     Apply(Pick, Vec<News>),
@@ -140,7 +140,8 @@ pub fn any() -> impl Strategy<Value = Op> {
         3 => (pick(), step(), small()).prop_map(|(p, s, o)| Op::Mark(p, s, o)),
         1 => (pick(), step(), small()).prop_map(|(p, s, o)| Op::Receipt(p, s, o)),
         1 => (pick(), step(), small()).prop_map(|(p, s, o)| Op::Clear(p, s, o)),
-        1 => (pick(), proptest::bool::weighted(0.8), option::of(secs())).prop_map(|(p, seen, d)| Op::Edit(p, seen, d)),
+        1 => (pick(), proptest::bool::weighted(0.8), small(), option::of(secs()))
+            .prop_map(|(p, seen, content, d)| Op::Edit(p, seen, content, d)),
         2 => pick().prop_map(Op::Cancel),
     ];
     let jobs = prop_oneof![

@@ -252,6 +252,8 @@ impl Pair {
                 let mut post = self.make.new_post(&account, &format!("key-{key}"));
                 post.fingerprint = [*fingerprint; 32];
                 post.scheduled_at = delay.map(|delay| self.later(delay));
+                // Few contents, so that they meet.
+                post.content_hash = (key % 2 == 0).then_some([*key; 32]);
                 let mut job = self.make.job(tenant, JobKind::Publish, post.id.as_uuid());
                 job.run_at = post.scheduled_at;
                 job.concurrency_key = job_key.map(|key| key.to_string());
@@ -336,7 +338,7 @@ impl Pair {
                 let _ = both!(self, op, |s| s.pull_url(pull_token(id, *step), takes));
                 let _ = both!(self, op, |s| s.close_unfetched(tenant, id, *step));
             }
-            Op::Edit(post, has_seen, delay) => {
+            Op::Edit(post, has_seen, content, delay) => {
                 let (tenant, id) = pick(&self.posts, *post)?;
                 let post = both!(self, "post", |s| s.post(tenant, id)).ok()??;
                 let edit = PostEdit {
@@ -344,6 +346,7 @@ impl Pair {
                     post: id,
                     seen: if *has_seen { post.updated_at } else { self.later(1) },
                     content: post.content,
+                    content_hash: [*content; 32],
                     scheduled_at: delay.map(|delay| self.later(delay)),
                 };
                 let event = self.make.event("post.edited");
@@ -706,6 +709,9 @@ impl Pair {
                 page
             ));
             let _ = both!(self, "posts", |s| s.posts(tenant, &PostFilter::default(), page));
+            for (_, account) in self.accounts.iter().filter(|(owner, _)| *owner == tenant) {
+                let _ = both!(self, "duplicate_of", |s| s.duplicate_of(tenant, *account, [0; 32]));
+            }
             let _ = both!(self, "events", |s| s.events(tenant, &EventFilter::default(), page));
             let _ = both!(self, "api_keys", |s| s.api_keys(tenant, page));
             let _ = both!(self, "media_bytes", |s| s.media_bytes(tenant));

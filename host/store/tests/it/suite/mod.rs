@@ -70,6 +70,7 @@ suite! {
         marking_needs_a_live_lease_of_this_post,
         a_post_that_has_not_begun_is_cancelled,
         posts_of_a_group_are_stored_together_or_not_at_all,
+        the_same_content_is_not_stored_twice_within_a_day,
         a_post_that_has_not_begun_is_edited,
         a_post_that_has_begun_is_asked_to_stop,
         a_post_that_has_ended_is_not_stopped,

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use patchbay_app::{
-    model::{Account, Content, Job, JobKind, PostRecord, PostStatus, PostTransition},
+    model::{Account, Content, DUPLICATE_WINDOW, Job, JobKind, NewPost, PostRecord, PostStatus, PostTransition},
     store::{
         CancelOutcome, Constraint, EditOutcome, Enqueued, EventFilter, JobEnd, Mark, PageRequest, PostEdit, PostFilter, QuotaChange,
         SlotRequest, StepRecord, StoreError, TakenSlot, Window,
@@ -32,7 +32,7 @@ pub async fn of_a_hundred_requests_with_one_key_one_is_stored(w: World) {
             Enqueued::Replayed(posts) => {
                 ids.insert(posts[0].id);
             }
-            Enqueued::KeyReused => panic!("it is the same request"),
+            other => panic!("it is the same request: {other:?}"),
         }
     }
     assert_eq!((created, ids.len()), (1, 1));
@@ -443,6 +443,79 @@ pub async fn posts_of_a_group_are_stored_together_or_not_at_all(w: World) {
     assert_eq!(found[1..].iter().rev().collect::<Vec<_>>(), posts.iter().collect::<Vec<_>>());
 }
 
+pub async fn the_same_content_is_not_stored_twice_within_a_day(w: World) {
+    let account = w.account("remote-1").await;
+    let other = w.account("remote-2").await;
+    let with = |account: &Account, key: &str, hash: Option<u8>| {
+        let mut post = w.new_post(account, key);
+        post.content_hash = hash.map(|byte| [byte; 32]);
+        post
+    };
+    let stored = async |post: &NewPost| match w.enqueue(post).await.unwrap() {
+        Enqueued::Created(mut posts) => posts.remove(0),
+        other => panic!("{other:?}"),
+    };
+    let twin_of = async |hash: u8| w.store.duplicate_of(TENANT, account.id, [hash; 32]).await.unwrap();
+    assert_eq!(twin_of(1).await, None);
+    let first = stored(&with(&account, "first", Some(1))).await;
+    assert_eq!(twin_of(1).await, Some(first.id));
+    let second = with(&account, "second", Some(1));
+    assert_eq!(w.enqueue(&second).await.unwrap(), Enqueued::Duplicate(first.id));
+    // The same request is no other post.
+    let again = w.enqueue(&with(&account, "first", Some(1))).await.unwrap();
+    assert_eq!(again, Enqueued::Replayed(vec![first.clone()]));
+    // Another content, another account, or somebody who means it.
+    stored(&with(&account, "other content", Some(2))).await;
+    stored(&with(&other, "other account", Some(1))).await;
+    let meant = stored(&with(&account, "meant", None)).await;
+
+    // Of several at once one is stored; of several in one request none.
+    let answers = at_once(10, |number| {
+        let (w, post) = (w.clone(), with(&account, &format!("at once {number}"), Some(3)));
+        async move { w.enqueue(&post).await.unwrap() }
+    })
+    .await;
+    let created = answers.iter().filter(|answer| matches!(answer, Enqueued::Created(_)));
+    assert_eq!(created.count(), 1, "{answers:?}");
+    let both = ["a", "b"].map(|key| {
+        let post = with(&account, key, Some(4));
+        let job = w.job(TENANT, JobKind::Publish, post.id.as_uuid());
+        (post, job)
+    });
+    assert_eq!(w.store.enqueue_posts(&both).await.unwrap(), Enqueued::Duplicate(both[0].0.id));
+    assert_eq!(w.store.posts_of_key(TENANT, "a").await.unwrap(), None);
+
+    // An edit makes no twin either; of one that was meant it may.
+    let mut edit = PostEdit {
+        tenant: TENANT,
+        post: first.id,
+        seen: first.updated_at,
+        content: first.content.clone(),
+        content_hash: [2; 32],
+        scheduled_at: None,
+    };
+    let outcome = w.store.edit_post(&edit, &w.event("post.edited")).await.unwrap();
+    assert!(matches!(outcome, Some(EditOutcome::Duplicate(_))), "{outcome:?}");
+    assert_eq!(w.reload_post(&first).await, first);
+    edit.content_hash = [5; 32];
+    let outcome = w.store.edit_post(&edit, &w.event("post.edited")).await.unwrap();
+    assert!(matches!(outcome, Some(EditOutcome::Edited(_))), "{outcome:?}");
+    assert_eq!((twin_of(1).await, twin_of(5).await), (None, Some(first.id)));
+    (edit.post, edit.seen) = (meant.id, meant.updated_at);
+    let outcome = w.store.edit_post(&edit, &w.event("post.edited")).await.unwrap();
+    assert!(matches!(outcome, Some(EditOutcome::Edited(_))), "{outcome:?}");
+
+    // What came to nothing, or is older than a day, is no twin.
+    w.store.cancel_post(TENANT, first.id, None, &w.event("post.cancelled")).await.unwrap();
+    assert_eq!(twin_of(5).await, None);
+    let second = stored(&with(&account, "instead", Some(5))).await;
+    w.advance(DUPLICATE_WINDOW.to_std().unwrap() - SECOND);
+    assert_eq!(twin_of(5).await, Some(second.id));
+    w.advance(SECOND);
+    assert_eq!(twin_of(5).await, None);
+    stored(&with(&account, "a day later", Some(5))).await;
+}
+
 pub async fn a_post_that_has_not_begun_is_edited(w: World) {
     let account = w.account("remote-1").await;
     let mut wanted = w.new_post(&account, "key");
@@ -459,6 +532,7 @@ pub async fn a_post_that_has_not_begun_is_edited(w: World) {
             title: Some("Another".into()),
             ..post.content.clone()
         },
+        content_hash: [9; 32],
         scheduled_at,
     };
     let event = w.event("post.edited");

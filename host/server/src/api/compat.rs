@@ -77,6 +77,12 @@ pub async fn callback(
 /// A video to be posted to the account that is connected.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(example = json!({
+    "source": "PULL_FROM_URL",
+    "videoUrl": "https://media.example.com/clip.mp4",
+    "title": "Hello",
+    "privacy_level": "SELF_ONLY",
+}))]
 pub struct Upload {
     /// `PULL_FROM_URL` or `FILE_UPLOAD`.
     #[schema(example = "PULL_FROM_URL")]
@@ -335,7 +341,8 @@ pub async fn status(
 #[utoipa::path(post, path = "/api/webhooks/{provider}", tag = "compatible",
     params(("provider" = String, Path, description = "Name of the provider")),
     security(()),
-    request_body(content = String, content_type = "application/json", description = "As the platform sends it"),
+    request_body(content = serde_json::Value, description = "As the platform sends it",
+        example = json!({ "event": "authorization.removed", "user_openid": "…" })),
     responses(
         (status = 200, body = Success),
         (status = 401, body = ProblemBody, content_type = "application/problem+json"),

@@ -38,6 +38,7 @@ const MAX_OWNER: usize = 128;
 /// A wanted connect session.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "owner": "user-42" }))]
 pub struct NewSession {
     /// Your own id of the end user.
     #[schema(example = "user-42", max_length = 128)]
@@ -203,6 +204,7 @@ pub async fn status(
 /// What to disconnect.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "account_id": "acc_0199f0a2b3c47d8e9f00112233445566" }))]
 pub struct Disconnect {
     /// Which account. Default: the newest one that is connected.
     pub account_id: Option<String>,

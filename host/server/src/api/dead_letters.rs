@@ -100,6 +100,7 @@ pub struct Wanted {
 /// Which dead letters to replay. Without any field: all.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z" }))]
 pub struct ReplayBody {
     /// Of this kind.
     #[schema(value_type = Option<KindBody>)]

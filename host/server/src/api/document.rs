@@ -3,7 +3,7 @@
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        Content, Header, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Type,
+        Components, Content, Header, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Schema, Type,
         path::Operation,
         security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
     },
@@ -67,6 +67,7 @@ impl Modify for Common {
 /// Gives every operation what all share, and a name.
 pub(super) fn complete(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
     document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    let components = document.components.get_or_insert_default();
     for path in document.paths.paths.values_mut() {
         let operations = [
             &mut path.get,
@@ -77,7 +78,9 @@ pub(super) fn complete(mut document: utoipa::openapi::OpenApi) -> utoipa::openap
         ];
         for operation in operations.into_iter().flatten() {
             name_by_resource(operation);
+            part_summary(operation);
             add_common_problems(operation);
+            describe_answers(operation, components);
         }
     }
     document
@@ -102,6 +105,30 @@ const COMMON_PROBLEMS: [(&str, u16, &str); 5] = [
         503,
         "The database cannot be reached, or the host is stopping; send the request again",
     ),
+];
+
+/// What a status says where an operation has no words of its own.
+const STATUSES: [(&str, &str); 14] = [
+    ("204", "Done"),
+    ("400", "A parameter or the body is not well formed"),
+    (
+        "401",
+        "Nothing proves who sends this, or it is not good: an API key, a secret, a signature",
+    ),
+    ("403", "The key may not do this"),
+    ("404", "There is no such thing, or it belongs to another"),
+    (
+        "409",
+        "The state of things does not allow it; `code` says what is in the way",
+    ),
+    ("410", "It was here, and is gone"),
+    ("413", "The body is over its cap"),
+    ("415", "The body has a type or an encoding that is not taken"),
+    ("416", "The file has no such range"),
+    ("422", "A field has a value that is not allowed; `errors` names it"),
+    ("502", "The platform refused or failed; `provider_code` is its own code"),
+    ("503", "It cannot be done now; send the request again"),
+    ("507", "There is no space left for it"),
 ];
 
 fn common_problem(status: u16, description: &str) -> Response {
@@ -159,6 +186,36 @@ fn add_common_problems(operation: &mut Operation) {
     }
 }
 
+/// Every answer says what it is: a problem by its status, another by what its body is.
+fn describe_answers(operation: &mut Operation, components: &Components) {
+    for (status, response) in &mut operation.responses.responses {
+        let RefOr::T(response) = response else { continue };
+        if response.description.is_empty() {
+            let by_status = STATUSES.iter().find(|(known, _)| known == status);
+            let said = by_status.map(|(_, said)| (*said).to_owned());
+            response.description = said.or_else(|| body_of(response, components)).unwrap_or_default();
+        }
+    }
+}
+
+/// What the body of an answer is, by the first sentence of its schema.
+fn body_of(response: &Response, components: &Components) -> Option<String> {
+    let RefOr::T(content) = response.content.values().next()? else {
+        return None;
+    };
+    let RefOr::Ref(reference) = content.schema.as_ref()? else {
+        return None;
+    };
+    let (_, name) = reference.ref_location.rsplit_once('/')?;
+    let description = match components.schemas.get(name)? {
+        RefOr::T(Schema::Object(schema)) => schema.description.as_ref(),
+        RefOr::T(Schema::AllOf(schema)) => schema.description.as_ref(),
+        _ => None,
+    };
+    let (first, _) = sentences(description?);
+    Some(first.trim_end_matches('.').to_owned())
+}
+
 /// See [`super::rate_limit`]. Other answers have these headers too.
 fn tell_limits(response: &mut Response) {
     let headers = [
@@ -193,5 +250,79 @@ fn name_by_resource(operation: &mut Operation) {
     let resource = operation.tags.iter().flatten().next();
     if let (Some(resource), Some(id)) = (resource, &mut operation.operation_id) {
         *id = format!("{resource}_{id}");
+    }
+}
+
+/// A summary is one line, for lists. What a handler's documentation says beyond its first sentence is the description.
+fn part_summary(operation: &mut Operation) {
+    let Some(whole) = &operation.summary else { return };
+    let (first, more) = sentences(whole);
+    if operation.description.is_none() && !more.is_empty() {
+        operation.description = Some(more);
+    }
+    operation.summary = Some(first);
+}
+
+/// A text's first sentence and the others, each in one line.
+fn sentences(text: &str) -> (String, String) {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.split_once(". ") {
+        Some((first, more)) => (format!("{first}."), more.to_owned()),
+        None => (line, String::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use crate::api;
+
+    #[test]
+    fn every_operation_says_what_it_is() {
+        let document = serde_json::to_value(api::openapi()).unwrap();
+        let tags: Vec<_> = document["tags"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|tag| &tag["name"])
+            .collect();
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                let summary = operation["summary"].as_str().unwrap_or_default();
+                assert!(
+                    !summary.is_empty() && !summary.contains('\n'),
+                    "{method} {path}: {summary:?}"
+                );
+                assert!(operation["operationId"].is_string(), "{method} {path}");
+                assert!(tags.contains(&&operation["tags"][0]), "{method} {path}");
+                for (status, answer) in operation["responses"].as_object().unwrap() {
+                    let said = answer["$ref"].as_str().or(answer["description"].as_str());
+                    assert!(said.is_some_and(|said| !said.is_empty()), "{method} {path}: {status}");
+                }
+                for (media_type, content) in operation["requestBody"]["content"].as_object().into_iter().flatten() {
+                    let json = media_type == "application/json";
+                    assert!(
+                        !json || has_example(&document, content),
+                        "{method} {path} has no example"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Whether a body shows what to send: itself, or by its schema.
+    fn has_example(document: &Value, content: &Value) -> bool {
+        let schema = &content["schema"];
+        // An optional body may be null too.
+        let alternatives = schema["oneOf"].as_array().into_iter().flatten();
+        let mut schemas = std::iter::once(schema).chain(alternatives);
+        !content["example"].is_null()
+            || schemas.any(|schema| {
+                let pointer = schema["$ref"].as_str().unwrap_or_default().trim_start_matches('#');
+                document
+                    .pointer(pointer)
+                    .is_some_and(|named| !named["example"].is_null())
+            })
     }
 }

@@ -93,10 +93,16 @@ pub struct UploadQuery {
     pub name: Option<String>,
 }
 
+// For the document alone: uploads are streamed.
+/// A file as it is.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub struct FileBytes(#[expect(dead_code, reason = "nobody makes one")] Vec<u8>);
+
 /// Uploads a media file: the raw bytes as the body. It is checked by its content and kept until it expires.
 #[utoipa::path(post, path = "/api/media", tag = "media",
     params(UploadQuery),
-    request_body(content = String, content_type = "application/octet-stream", description = "The file's bytes"),
+    request_body(content = FileBytes, content_type = "application/octet-stream", description = "The file's bytes"),
     responses(
         (status = 201, body = MediaBody),
         (status = 400, body = ProblemBody, content_type = "application/problem+json"),

@@ -60,6 +60,7 @@ pub struct TenantList {
 /// A tenant to be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "name": "acme" }))]
 pub struct NewTenant {
     /// Unique name.
     #[schema(example = "acme", min_length = 1, max_length = 100)]
@@ -122,6 +123,7 @@ pub struct KeyList {
 /// An API key to be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "name": "backend", "scopes": ["read", "publish"] }))]
 pub struct NewKeyBody {
     /// Label.
     #[schema(example = "backend", min_length = 1, max_length = 100)]

@@ -36,7 +36,8 @@ use crate::host::Host;
 #[utoipa::path(post, path = "/api/platforms/{provider}/webhooks", tag = "webhooks",
     params(("provider" = String, Path, description = "Name of the provider")),
     security(()),
-    request_body(content = String, content_type = "application/json", description = "As the platform sends it"),
+    request_body(content = serde_json::Value, description = "As the platform sends it",
+        example = json!({ "event": "authorization.removed", "user_openid": "…" })),
     responses(
         (status = 200, body = Success),
         (status = 401, body = ProblemBody, content_type = "application/problem+json"),

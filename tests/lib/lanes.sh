@@ -8,7 +8,7 @@ about() {
         unit) echo 'every crate by itself, and the examples in its documentation' ;;
         store) echo 'the stores: one suite on SQLite and PostgreSQL' ;;
         e2e) echo 'whole hosts against simulated platforms' ;;
-        contract) echo 'the OpenAPI document against running hosts, by schemathesis' ;;
+        contract) echo 'the OpenAPI document: linted, against running hosts by schemathesis, as typed clients, as a page' ;;
         faults) echo 'hosts and their database killed, stopped and cut off, and a count of what that did' ;;
         drift) echo 'generated files are up to date (UPDATE=1 writes them)' ;;
         demo) echo 'cargo run --release -- demo: both posts end as published' ;;
@@ -54,10 +54,20 @@ lane_e2e() {
 }
 
 lane_contract() {
+    require_node
+    lint_document
     build_programs
     PATCHBAY_TEST_SCHEMATHESIS=$(python_tool schemathesis 4.32.5)
     export PATCHBAY_TEST_SCHEMATHESIS
     tests_where 'package(patchbay-e2e) & test(/\bschemathesis::/)' -p patchbay-e2e --test process schemathesis::
+}
+
+# By Redocly's rules, and without a word to its makers.
+lint_document() {
+    local modules
+    modules=$(node_packages openapi)
+    REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true CI=1 \
+        "$modules/.bin/redocly" lint --config openapi/redocly.yaml openapi/openapi.json
 }
 
 # Some tests kill the program itself; they do not build it while they run.

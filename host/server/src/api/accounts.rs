@@ -163,13 +163,13 @@ pub async fn show(
 pub struct PublishOptionsBody {
     /// The platform's live answer: whether it may post, who is seen as the author, and which values the account's own
     /// settings allow.
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Map<String, serde_json::Value>)]
     pub live: patchbay_core::PublishOptions,
     /// Every option of a post, with its values.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<serde_json::Map<String, serde_json::Value>>)]
     pub options: serde_json::Value,
     /// Kinds of post and their limits.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<serde_json::Map<String, serde_json::Value>>)]
     pub kinds: serde_json::Value,
     /// What the platform's limits leave: quotas, which count posts, then rate buckets, which count calls.
     pub quotas: Vec<LimitBody>,

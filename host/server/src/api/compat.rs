@@ -99,7 +99,7 @@ pub struct Upload {
     pub mode: PostMode,
     /// The platform's own options, such as `privacy_level`.
     #[serde(flatten)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Map<String, serde_json::Value>)]
     pub options: serde_json::Map<String, serde_json::Value>,
 }
 

@@ -39,7 +39,7 @@ pub struct EventBody {
     /// When it was stored.
     pub recorded_at: DateTime<Utc>,
     /// Its fields.
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Map<String, serde_json::Value>)]
     pub payload: serde_json::Value,
 }
 

@@ -52,10 +52,10 @@ pub struct PlatformDetail {
     #[serde(flatten)]
     pub platform: Platform,
     /// Limits, scopes, kinds of post, rate buckets, quotas and the op table, as the host enforces them.
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Map<String, serde_json::Value>)]
     pub manifest: serde_json::Value,
     /// JSON Schema of a post's `options`.
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Map<String, serde_json::Value>)]
     pub options_schema: serde_json::Value,
 }
 

@@ -1,5 +1,5 @@
-//! Pages for people: what there is, connect an account, publish. They are the plain files of `web/`, built into the
-//! program. They hold no data of anyone: scripts fetch it over the same REST API that every client uses.
+//! Pages for people: what there is, connect an account, publish, read about the API. They are the plain files of `web/`,
+//! built into the program. They hold no data of anyone: scripts fetch it over the same REST API that every client uses.
 
 use axum::{
     Router,
@@ -21,6 +21,7 @@ struct Web;
 pub fn routes() -> Router<Host> {
     Router::new()
         .route("/", get(async || page(StatusCode::OK, "index.html")))
+        .route("/docs", get(async || page(StatusCode::OK, "docs.html")))
         .route("/platforms/connect", get(async || page(StatusCode::OK, "connect.html")))
         .route("/platforms/connect/{provider}", get(connect))
         .route("/platforms/{provider}/upload", get(upload))
@@ -187,6 +188,7 @@ mod tests {
         let site = Site::open().await;
         let pages = [
             ("/", 200),
+            ("/docs", 200),
             ("/platforms/connect", 200),
             ("/platforms/connect/tiktok", 200),
             ("/platforms/tiktok/upload", 200),

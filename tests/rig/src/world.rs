@@ -199,7 +199,11 @@ impl World {
 
     /// Goes through the connect as a browser would, up to the callback, which is not called.
     pub async fn consent(&self, api: &Api, username: &str) -> Connected {
-        let started = api.get("/api/platforms/tiktok/authorize").await;
+        self.consent_by(api, "/api/platforms/tiktok/authorize", username).await
+    }
+
+    async fn consent_by(&self, api: &Api, start: &str, username: &str) -> Connected {
+        let started = api.get(start).await;
         assert_eq!(started.status.as_u16(), 303, "{}", started.text);
         let authorize_url = started.header("location");
         let cookie = started.header("set-cookie").split(';').next().unwrap().to_owned();
@@ -236,7 +240,12 @@ impl World {
 
     /// Connects an account.
     pub async fn connect(&self, api: &Api, username: &str) -> Connected {
-        let begun = self.consent(api, username).await;
+        self.connect_by(api, "/api/platforms/tiktok/authorize", username).await
+    }
+
+    /// Connects an account by the link of a connect session, or another path that starts it.
+    pub async fn connect_by(&self, api: &Api, start: &str, username: &str) -> Connected {
+        let begun = self.consent_by(api, start, username).await;
         let landed = call_back(api, &begun).await;
         assert_eq!(landed.status.as_u16(), 303, "{}", landed.text);
         let page = landed.header("location");

@@ -7,10 +7,10 @@
 mod canary;
 mod cli;
 mod commits;
+mod document;
 mod forms;
 mod keys_at_start;
 mod kills;
 mod lambda;
 mod replicas;
 mod scan;
-mod schemathesis;

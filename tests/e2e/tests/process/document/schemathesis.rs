@@ -1,7 +1,7 @@
 //! The OpenAPI document against running hosts, by a tool of others: it sends what the document allows and what it forbids,
 //! goes from answers to further requests, and holds every answer to the document.
 //!
-//! `PATCHBAY_TEST_SCHEMATHESIS` is its executable (`tests/run contract` installs it); without it nothing is done here.
+//! `PATCHBAY_TEST_SCHEMATHESIS` is its executable.
 
 use std::{fmt::Write as _, path::Path, process::Stdio};
 
@@ -12,31 +12,27 @@ use patchbay_rig::{
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+use super::tool;
+
 /// What a request may be answered that its schema allows. A schema does not say which cursors, links and codes were made
 /// here (400), what is taken (409), which version is the last one (412), nor what the platform and the calendar allow (422).
 const ALLOWED: &str = "['2xx', '303', '400', '401', '404', '409', '410', '412', '422', '502', '503']";
 
 #[tokio::test]
 async fn the_document_holds_on_sqlite() {
-    if let Some(tool) = tool() {
+    if let Some(tool) = tool(TOOL) {
         holds(&tool, World::on_sqlite().await).await;
     }
 }
 
 #[tokio::test]
 async fn the_document_holds_on_postgres() {
-    if let Some(tool) = tool() {
+    if let Some(tool) = tool(TOOL) {
         on_postgres(async |database: Database| holds(&tool, World::on(database).await).await).await;
     }
 }
 
-fn tool() -> Option<std::ffi::OsString> {
-    let tool = std::env::var_os("PATCHBAY_TEST_SCHEMATHESIS");
-    if tool.is_none() {
-        eprintln!("skipped: PATCHBAY_TEST_SCHEMATHESIS is not set");
-    }
-    tool
-}
+const TOOL: &str = "PATCHBAY_TEST_SCHEMATHESIS";
 
 async fn holds(tool: &std::ffi::OsStr, world: World) {
     let program = world

@@ -2,6 +2,7 @@
 //! environment does nothing.
 
 mod page;
+mod rust;
 mod schemathesis;
 mod typescript;
 

@@ -12,7 +12,7 @@ about() {
         faults) echo 'hosts and their database killed, stopped and cut off, and a count of what that did' ;;
         drift) echo 'generated files are up to date (UPDATE=1 writes them)' ;;
         demo) echo 'cargo run --release -- demo: both posts end as published' ;;
-        examples) echo 'each of examples/, against a running demo or a host of its own' ;;
+        examples) echo 'each of examples/ but typescript (contract), against a running demo or a host of its own' ;;
         deny) echo "licences, banned crates and sources, by cargo-deny (skipped where it is missing, unless named)" ;;
     esac
 }

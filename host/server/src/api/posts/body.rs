@@ -36,7 +36,7 @@ pub struct PostBody {
     /// Text.
     pub text: Option<String>,
     /// Options.
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Map<String, serde_json::Value>)]
     pub options: serde_json::Map<String, serde_json::Value>,
     /// The platform's id of the attempt (its publish id), as soon as it is known.
     pub remote_ref: Option<String>,

@@ -17,6 +17,13 @@ type Options = serde_json::Map<String, serde_json::Value>;
 /// A wanted post.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "account_id": "acc_0199f0a2b3c47d8e9f00112233445566",
+    "kind": "video",
+    "title": "Hello",
+    "media": [{ "id": "med_0199f0a2b3c47d8e9f00112233445566" }],
+    "options": { "privacy_level": "SELF_ONLY" },
+}))]
 pub struct NewPost {
     /// Account to post to.
     #[schema(example = "acc_0199f0a2b3c47d8e9f00112233445566")]
@@ -37,7 +44,7 @@ pub struct NewPost {
     pub media: Vec<MediaItem>,
     /// The platform's own options; see `publish-options`.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Map<String, serde_json::Value>)]
     pub options: Options,
     /// Not before this time (RFC 3339 with offset).
     pub scheduled_at: Option<DateTime<Utc>>,
@@ -51,6 +58,15 @@ pub struct NewPost {
 /// A wanted post for several accounts, of one platform or of many.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "kind": "video",
+    "title": "Hello",
+    "media": [{ "id": "med_0199f0a2b3c47d8e9f00112233445566" }],
+    "targets": [
+        { "account_id": "acc_0199f0a2b3c47d8e9f00112233445566", "options": { "privacy_level": "SELF_ONLY" } },
+        { "account_id": "acc_0199f0a2b3c47d8e9f00112233445577", "options": {}, "title": "Hi" },
+    ],
+}))]
 pub struct NewPosts {
     /// Where to post it, and what is different there.
     #[schema(min_items = 1, max_items = 20)]
@@ -87,7 +103,7 @@ pub struct Target {
     pub account_id: String,
     /// The platform's own options; see `publish-options`.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Map<String, serde_json::Value>)]
     pub options: Options,
     /// Another kind.
     #[schema(value_type = Option<String>)]
@@ -116,6 +132,11 @@ pub struct Target {
 /// A change of a post that has not begun. What it does not name stays; `null` takes it away.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "title": "Hello again",
+    "options": { "disable_comment": true },
+    "scheduled_local": { "date_time": "2027-03-28T09:30:00", "time_zone": "Europe/Berlin" },
+}))]
 pub struct PostPatch {
     /// Another title, or none.
     #[serde(default, deserialize_with = "given")]
@@ -128,7 +149,7 @@ pub struct PostPatch {
     /// Other files, all of them.
     pub media: Option<Vec<MediaItem>>,
     /// Merged into the options (RFC 7396): `null` takes one away.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Map<String, serde_json::Value>>)]
     pub options: Option<Options>,
     /// Another time, or at once.
     #[serde(default, deserialize_with = "given")]

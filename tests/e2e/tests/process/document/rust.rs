@@ -53,6 +53,7 @@ async fn typed_requests_and_answers_go_from_nothing_to_a_published_post() {
 
     let mut wanted = NewPost {
         account_id: account.id.clone(),
+        allow_duplicate: false,
         kind: "video".to_owned(),
         media: vec![MediaItem {
             id: Some(media.id),
@@ -62,6 +63,7 @@ async fn typed_requests_and_answers_go_from_nothing_to_a_published_post() {
         mode: "direct".to_owned(),
         options: [("privacy_level".to_owned(), "NOBODY".into())].into_iter().collect(),
         scheduled_at: None,
+        scheduled_local: None,
         text: None,
         title: Some("Hello from Rust".to_owned()),
     };

@@ -33,6 +33,7 @@ use super::problem;
         (name = "posts", description = "Publishing and following posts"),
         (name = "webhooks", description = "Webhooks of platforms"),
         (name = "events", description = "What happened to accounts and posts"),
+        (name = "webhook_endpoints", description = "Events pushed to you: endpoints, deliveries, redelivery"),
         (name = "tenants", description = "Tenants and their API keys, for the operator"),
         (name = "dead_letters", description = "Work that was given up, to be looked at and run again"),
         (name = "compatible", description = "The paths of the integration that users migrate from"),

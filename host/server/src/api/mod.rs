@@ -5,6 +5,7 @@ pub mod auth;
 pub mod compat;
 pub mod connect;
 pub mod dead_letters;
+pub mod deliveries;
 mod document;
 pub mod events;
 pub mod extract;
@@ -20,6 +21,7 @@ pub mod pull;
 pub mod rate_limit;
 pub mod request_id;
 pub mod tenants;
+pub mod webhook_endpoints;
 pub mod webhooks;
 pub mod workers;
 
@@ -59,6 +61,17 @@ fn routes() -> OpenApiRouter<Host> {
         .routes(routes!(tenants::show))
         .routes(routes!(tenants::create_key, tenants::list_keys))
         .routes(routes!(tenants::revoke_key))
+        .routes(routes!(webhook_endpoints::create, webhook_endpoints::list))
+        .routes(routes!(
+            webhook_endpoints::show,
+            webhook_endpoints::change,
+            webhook_endpoints::delete
+        ))
+        .routes(routes!(webhook_endpoints::rotate_secret))
+        .routes(routes!(webhook_endpoints::test))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::redeliver))
+        .routes(routes!(deliveries::redeliver_many))
         .routes(routes!(webhooks::receive))
         .routes(routes!(compat::authorize))
         .routes(routes!(compat::callback))
@@ -81,6 +94,7 @@ fn worker_routes() -> OpenApiRouter<Host> {
         .routes(routes!(workers::token_refresh))
         .routes(routes!(workers::webhooks))
         .routes(routes!(workers::publish))
+        .routes(routes!(workers::deliver))
 }
 
 /// The whole document, from the routes alone: no state, no database.

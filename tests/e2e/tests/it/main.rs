@@ -14,6 +14,7 @@ mod bad_input;
 mod compatible;
 mod contract;
 mod dead_letters;
+mod deliveries;
 mod group_commit;
 mod harness;
 mod health;

@@ -160,6 +160,15 @@ suite! {
         several_windows_are_told_at_once,
         freed_places_are_purged_in_bounded_steps,
     }
+    deliveries {
+        endpoints_are_stored_listed_changed_and_deleted,
+        a_secret_is_rotated_once_per_version,
+        an_event_is_stored_with_its_deliveries,
+        an_attempt_is_noted_with_what_it_says_of_its_endpoint,
+        deliveries_are_sent_again_one_or_many,
+        ended_deliveries_are_purged_in_bounded_steps,
+        an_endpoint_that_is_deleted_meanwhile_fails_no_event,
+    }
     tenancy {
         t16_another_tenant_sees_and_changes_nothing,
     }

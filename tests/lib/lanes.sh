@@ -8,7 +8,7 @@ about() {
         unit) echo 'every crate by itself, and the examples in its documentation' ;;
         store) echo 'the stores: one suite on SQLite and PostgreSQL' ;;
         e2e) echo 'whole hosts against simulated platforms' ;;
-        contract) echo 'the OpenAPI document against running hosts, by schemathesis' ;;
+        contract) echo 'the OpenAPI document, and signatures of what is pushed, by tools of others' ;;
         faults) echo 'hosts and their database killed, stopped and cut off, and a count of what that did' ;;
         drift) echo 'generated files are up to date (UPDATE=1 writes them)' ;;
         demo) echo 'cargo run --release -- demo: both posts end as published' ;;
@@ -50,14 +50,18 @@ lane_store() {
 
 lane_e2e() {
     build_programs
-    tests_where 'package(patchbay-e2e) & not test(/\bschemathesis::/)' -p patchbay-e2e -- --skip schemathesis::
+    tests_where 'package(patchbay-e2e) & not test(/\b(schemathesis|standard_webhooks)::/)' \
+        -p patchbay-e2e -- --skip schemathesis:: --skip standard_webhooks::
 }
 
 lane_contract() {
     build_programs
     PATCHBAY_TEST_SCHEMATHESIS=$(python_tool schemathesis 4.32.5)
-    export PATCHBAY_TEST_SCHEMATHESIS
-    tests_where 'package(patchbay-e2e) & test(/\bschemathesis::/)' -p patchbay-e2e --test process schemathesis::
+    PATCHBAY_TEST_STANDARDWEBHOOKS_PYTHON=$(python_with standardwebhooks 1.1.0)
+    PATCHBAY_TEST_STANDARDWEBHOOKS_NODE=$(node_modules_with standardwebhooks 1.1.1)
+    export PATCHBAY_TEST_SCHEMATHESIS PATCHBAY_TEST_STANDARDWEBHOOKS_PYTHON PATCHBAY_TEST_STANDARDWEBHOOKS_NODE
+    tests_where 'package(patchbay-e2e) & test(/\b(schemathesis|standard_webhooks)::/)' \
+        -p patchbay-e2e --tests -- schemathesis:: standard_webhooks::
 }
 
 # Some tests kill the program itself; they do not build it while they run.

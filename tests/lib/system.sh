@@ -26,17 +26,36 @@ need() {
 
 # python_tool NAME VERSION: installs a program of PyPI, in a place of its own that the next run finds, and prints its path.
 python_tool() {
+    local home
+    home=$(dirname "$(python_with "$1" "$2")") && echo "$home/$1"
+}
+
+# python_with NAME VERSION: as python_tool, but prints the path of the Python that has it.
+python_with() {
     local name=$1 version=$2 home
     home=${XDG_CACHE_HOME:-$HOME/.cache}/patchbay/$name-$version
-    if [[ ! -x $home/bin/$name ]]; then
+    if [[ ! -e $home/complete ]]; then
         # Anew: an interrupted run may have left half of it.
         {
             { python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv; } &&
                 rm -rf "$home" && python3 -m venv "$home" &&
-                "$home/bin/pip" install --quiet --disable-pip-version-check "$name==$version"
+                "$home/bin/pip" install --quiet --disable-pip-version-check "$name==$version" && touch "$home/complete"
         } >&2 || return 1
     fi
-    echo "$home/bin/$name"
+    echo "$home/bin/python"
+}
+
+# node_modules_with NAME VERSION: installs a package of npm likewise, and prints the path of the folder that holds it.
+node_modules_with() {
+    local name=$1 version=$2 home
+    home=${XDG_CACHE_HOME:-$HOME/.cache}/patchbay/$name-npm-$version
+    if [[ ! -e $home/complete ]]; then
+        {
+            need npm nodejs npm && rm -rf "$home" && mkdir -p "$home" &&
+                npm install --silent --no-audit --no-fund --prefix "$home" "$name@$version" && touch "$home/complete"
+        } >&2 || return 1
+    fi
+    echo "$home/node_modules"
 }
 
 install_packages() {

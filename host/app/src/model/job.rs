@@ -35,6 +35,10 @@ impl JobKind {
         }
     }
 
+    /// Kinds that wait for nothing but this installation and its platforms: if they are late, the operator must act. A
+    /// delivery may wait long for a receiver, which is its tenant's.
+    pub const OF_OPERATOR: [Self; 4] = [Self::Publish, Self::Refresh, Self::Ingest, Self::Revoke];
+
     /// The stable name, as stored.
     #[must_use]
     pub fn as_str(self) -> &'static str {

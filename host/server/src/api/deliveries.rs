@@ -159,7 +159,7 @@ pub struct Redelivered {
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json"),
     ))]
-pub async fn list(
+pub async fn list_deliveries(
     State(host): State<Host>,
     caller: Caller,
     Item(item): Item,

@@ -9,7 +9,7 @@ use utoipa::{
     },
 };
 
-use super::problem;
+use super::{messages, problem};
 
 /// The document without its operations.
 #[derive(OpenApi)]
@@ -81,6 +81,7 @@ pub(super) fn complete(mut document: utoipa::openapi::OpenApi) -> utoipa::openap
             add_common_problems(operation);
         }
     }
+    messages::complete(&mut document);
     document
 }
 

@@ -11,6 +11,7 @@ pub mod events;
 pub mod extract;
 pub mod health;
 pub mod media;
+pub mod messages;
 pub mod middleware;
 pub mod pace;
 pub mod pages;
@@ -69,7 +70,7 @@ fn routes() -> OpenApiRouter<Host> {
         ))
         .routes(routes!(webhook_endpoints::rotate_secret))
         .routes(routes!(webhook_endpoints::test))
-        .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::list_deliveries))
         .routes(routes!(deliveries::redeliver))
         .routes(routes!(deliveries::redeliver_many))
         .routes(routes!(webhooks::receive))

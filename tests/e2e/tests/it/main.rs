@@ -25,6 +25,7 @@ mod platform_errors;
 mod post_rules;
 mod posts;
 mod pull_urls;
+mod standard_webhooks;
 mod story;
 mod tenancy;
 mod tenants;

@@ -72,9 +72,9 @@ pub async fn endpoints_are_stored_listed_changed_and_deleted(w: World) {
     let other = w.other_tenant().await;
     assert!(w.store.create_endpoint(&w.new_endpoint(other, &[]), 2).await.unwrap().is_some());
     let page = w.store.endpoints(TENANT, PageRequest { after: None, limit: 1 }).await.unwrap();
-    assert_eq!(page.items, [second.clone()]);
+    assert_eq!(page.items, [second]);
     let rest = PageRequest { after: page.next, limit: 1 };
-    assert_eq!(w.store.endpoints(TENANT, rest).await.unwrap().items, [first.clone()]);
+    assert_eq!(w.store.endpoints(TENANT, rest).await.unwrap().items, std::slice::from_ref(&first));
     assert_eq!(reload(&w, &first).await, first);
 
     w.advance(SECOND);

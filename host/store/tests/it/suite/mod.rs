@@ -120,6 +120,7 @@ suite! {
         a_job_woken_while_it_runs_runs_once_more,
         storing_a_job_again_moves_it_forward_and_never_back,
         the_queue_is_counted,
+        what_waits_for_a_tenants_receiver_is_no_lag,
         ended_jobs_are_purged_in_bounded_steps_with_their_webhooks,
     }
     keys {

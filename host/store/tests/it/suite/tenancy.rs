@@ -90,7 +90,7 @@ pub async fn t16_another_tenant_sees_and_changes_nothing(w: World) {
     assert_eq!(s.media(TENANT, media.id).await.unwrap(), Some(media));
     assert_eq!(s.windows(&[slot.window]).await.unwrap()[0].used, 1);
     assert_eq!(s.api_keys(TENANT, page).await.unwrap().items, [key]);
-    assert_eq!(s.endpoints(TENANT, page).await.unwrap().items, [hooks.clone()]);
+    assert_eq!(s.endpoints(TENANT, page).await.unwrap().items, std::slice::from_ref(&hooks));
     assert_eq!(s.deliveries(TENANT, hooks.id, all, page).await.unwrap().items, [delivery]);
     let events = s.events(TENANT, &EventFilter::default(), page).await.unwrap().items;
     assert_eq!(events.len(), 2, "the connect and the test alone");

@@ -43,7 +43,7 @@ pub struct DeliveryBody {
     /// Attempts whose end is known, those before it was redelivered included.
     pub attempts: i32,
     /// The last attempt; absent: there was none.
-    pub last_attempt: Option<AttemptBody>,
+    pub last_attempt: Option<DeliveryAttemptBody>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it was delivered, given up or held.
@@ -52,7 +52,7 @@ pub struct DeliveryBody {
 
 /// How an attempt ended.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct AttemptBody {
+pub struct DeliveryAttemptBody {
     /// When.
     pub at: DateTime<Utc>,
     /// HTTP status of the answer, if there was one.
@@ -91,7 +91,7 @@ impl From<Delivery> for DeliveryBody {
             event: delivery.event_name,
             status: delivery.status.as_str().to_owned(),
             attempts: delivery.attempts,
-            last_attempt: delivery.last.map(|last| AttemptBody {
+            last_attempt: delivery.last.map(|last| DeliveryAttemptBody {
                 at: last.at,
                 answer_status: last.result.status,
                 answer_body: last.result.body,

@@ -173,7 +173,8 @@ pub const KINDS: &[Kind] = &[
 fn describe<P: ToSchema>(schemas: &mut Schemas) -> RefOr<Schema> {
     let mut found = Vec::new();
     <Message<P> as ToSchema>::schemas(&mut found);
-    let name = <Message<P> as ToSchema>::name().into_owned();
+    // The type has one name, whatever its payload.
+    let name = format!("Message_{}", P::name());
     found.push((name.clone(), <Message<P> as utoipa::PartialSchema>::schema()));
     schemas.extend(found);
     RefOr::Ref(Ref::from_schema_name(name))

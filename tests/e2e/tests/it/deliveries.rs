@@ -657,6 +657,9 @@ async fn an_endpoint_gets_what_it_names_and_nothing_after_it_is_deleted() {
         assert!(pointer.as_str().unwrap().starts_with(&format!("/{field}")), "{pointer}");
     }
 
+    let list = send(world.api.request(Method::PATCH, &posts.path).json(&json!([null, null]))).await;
+    list.problem(422, "invalid");
+
     // On its way when the endpoint is deleted.
     receiver.answer([Answer::status(500)]);
     posts.test(&world.api).await;
@@ -754,6 +757,21 @@ async fn what_comes_is_as_documented() {
         .keys()
         .map(String::as_str)
         .collect();
+    let forms: BTreeSet<_> = document["webhooks"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|sent| {
+            let schema = &sent["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+            let message = document
+                .pointer(schema.as_str().unwrap().trim_start_matches('#'))
+                .unwrap();
+            let data = message["properties"]["data"]["$ref"].as_str().unwrap();
+            assert!(document.pointer(data.trim_start_matches('#')).is_some(), "{data}");
+            data
+        })
+        .collect();
+    assert_eq!(forms.len(), 6, "payloads have forms of their own");
     assert_eq!(documented, KINDS.iter().map(|kind| kind.name).collect());
 }
 

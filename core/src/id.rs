@@ -101,6 +101,10 @@ ids! {
     ApiKeyId = "key";
     /// A place in a rate-limit window.
     SlotId = "slot";
+    /// Where a tenant wants its events to be sent.
+    EndpointId = "ep";
+    /// An event on its way to an endpoint.
+    DeliveryId = "dlv";
 }
 
 impl TenantId {
@@ -128,6 +132,12 @@ impl ProviderId {
         } else {
             Err(IdError { prefix: "provider" })
         }
+    }
+
+    /// Patchbay itself, where no platform has a part.
+    #[must_use]
+    pub fn patchbay() -> Self {
+        Self("patchbay".to_owned())
     }
 
     /// The text form.

@@ -33,8 +33,8 @@ pub use ctx::{AccountView, AppCredentials, Ctx};
 pub use error::{ErrorKind, FieldIssue, ProviderError, WhoActs};
 pub use http::{Auth, Body, HttpRequest, HttpResponse, HttpTransport, MediaUrl, Target, TransportError, Value};
 pub use id::{
-    AccountId, ApiKeyId, EventId, FlowId, GroupId, IdError, InboxId, JobId, MediaId, PostId, ProviderId, SlotId,
-    TenantId,
+    AccountId, ApiKeyId, DeliveryId, EndpointId, EventId, FlowId, GroupId, IdError, InboxId, JobId, MediaId, PostId,
+    ProviderId, SlotId, TenantId,
 };
 pub use manifest::{
     Bucket, BucketScope, Effect, KindRule, Manifest, ManifestError, MediaRule, Op, Quota, Scope, SecretField,

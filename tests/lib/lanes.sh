@@ -8,7 +8,7 @@ about() {
         unit) echo 'every crate by itself, and the examples in its documentation' ;;
         store) echo 'the stores: one suite on SQLite and PostgreSQL' ;;
         e2e) echo 'whole hosts against simulated platforms' ;;
-        contract) echo 'the OpenAPI document: linted, against running hosts by schemathesis, as typed clients, as a page' ;;
+        contract) echo 'the OpenAPI document and signatures of what is pushed, by tools of others: linters, clients, browsers' ;;
         faults) echo 'hosts and their database killed, stopped and cut off, and a count of what that did' ;;
         drift) echo 'generated files are up to date (UPDATE=1 writes them)' ;;
         demo) echo 'cargo run --release -- demo: both posts end as published' ;;
@@ -50,7 +50,8 @@ lane_store() {
 
 lane_e2e() {
     build_programs
-    tests_where 'package(patchbay-e2e) & not test(/\bdocument::/)' -p patchbay-e2e -- --skip document::
+    tests_where 'package(patchbay-e2e) & not test(/\b(document|standard_webhooks)::/)' \
+        -p patchbay-e2e -- --skip document:: --skip standard_webhooks::
 }
 
 lane_contract() {
@@ -59,14 +60,18 @@ lane_contract() {
     build_programs
     PATCHBAY_TEST_SCHEMATHESIS=$(python_tool schemathesis 4.32.5)
     PATCHBAY_TEST_NODE_MODULES=$(node_packages examples/typescript)
+    PATCHBAY_TEST_STANDARDWEBHOOKS_PYTHON=$(python_tool standardwebhooks 1.1.0 python)
+    PATCHBAY_TEST_STANDARDWEBHOOKS_NODE=$(node_packages tests/e2e/standard_webhooks)
     export PATCHBAY_TEST_SCHEMATHESIS PATCHBAY_TEST_NODE_MODULES
+    export PATCHBAY_TEST_STANDARDWEBHOOKS_PYTHON PATCHBAY_TEST_STANDARDWEBHOOKS_NODE
     if need chromium chromium; then
         PATCHBAY_TEST_CHROMIUM=$(command -v chromium)
         export PATCHBAY_TEST_CHROMIUM
     elif [[ -n ${CI:-} ]]; then
         return 1
     fi
-    tests_where 'package(patchbay-e2e) & test(/\bdocument::/)' -p patchbay-e2e --test process document::
+    tests_where 'package(patchbay-e2e) & test(/\b(document|standard_webhooks)::/)' \
+        -p patchbay-e2e --tests -- document:: standard_webhooks::
 }
 
 # By Redocly's rules, and without a word to its makers.

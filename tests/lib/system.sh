@@ -29,12 +29,12 @@ need() {
 python_tool() {
     local name=$1 version=$2 program=${3:-$1} home
     home=${XDG_CACHE_HOME:-$HOME/.cache}/patchbay/$name-$version
-    if [[ ! -x $home/bin/$program ]]; then
+    if [[ ! -e $home/complete ]]; then
         # Anew: an interrupted run may have left half of it.
         {
             { python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv; } &&
                 rm -rf "$home" && python3 -m venv "$home" &&
-                "$home/bin/pip" install --quiet --disable-pip-version-check "$name==$version"
+                "$home/bin/pip" install --quiet --disable-pip-version-check "$name==$version" && touch "$home/complete"
         } >&2 || return 1
     fi
     echo "$home/bin/$program"

@@ -36,6 +36,7 @@
 //! | `pub.status_received` ! | a call that looks was answered, in a step of a post |
 //! | `pub.final` | a post is about to leave its open states |
 //! | `pub.notified` | it has, and the event is stored with it |
+//! | `dlv.answered` | a receiver has answered, and nothing is recorded |
 //!
 //! *Under way* means: handed over, and at most 20 ms later, while nobody here has looked at an answer.
 

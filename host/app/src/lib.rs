@@ -1,4 +1,4 @@
-//! Patchbay's domain and use cases: connect, publish, ingest, refresh. No HTTP server, no SQL and no HTTP client: the
+//! Patchbay's domain and use cases: connect, publish, ingest, refresh, push. No HTTP server, no SQL and no HTTP client: the
 //! database is the [`store::Store`] trait, the wire is the [`wire::Wire`] trait, media bytes are
 //! [`files::MediaFiles`], time and chance are [`env::Env`].
 //!
@@ -17,6 +17,7 @@ pub mod model;
 pub mod outbound;
 pub mod problem;
 pub mod publish;
+pub mod push;
 pub mod registry;
 pub mod secret;
 pub mod store;

@@ -99,6 +99,10 @@ problems! {
     PostNotRetryable = 409 "post_not_retryable" "The post cannot be retried", retry false, Caller;
     /// The post has no public id yet.
     PostNotPublished = 409 "post_not_published" "The post is not published yet", retry true, Nobody;
+    /// Nothing is sent to a disabled endpoint.
+    EndpointDisabled = 409 "endpoint_disabled" "The webhook endpoint is disabled", retry false, Caller;
+    /// The tenant has as many endpoints as it may.
+    EndpointsFull = 409 "too_many_endpoints" "The tenant has as many webhook endpoints as it may", retry false, Caller;
     /// The same job runs already.
     AlreadyRunning = 409 "already_running" "This is running already", retry true, Nobody;
     /// It is no longer what the caller has seen (`If-Match`).

@@ -29,7 +29,7 @@ pub enum WireBody {
 
 /// A request with its secrets filled in. Not `Debug`: nearly every part of it may be a secret.
 pub struct WireRequest {
-    /// For whom; selects the host map in simulator mode.
+    /// For whom; selects the host map in simulator mode. [`ProviderId::patchbay`]: a receiver of events.
     pub provider: ProviderId,
     /// Name of the call, for spans and metrics.
     pub op: String,
@@ -85,6 +85,13 @@ pub enum WireError {
 pub trait Wire: Send + Sync + 'static {
     /// Sends one request. An answer of any status is `Ok`.
     async fn send(&self, request: WireRequest) -> Result<WireResponse, WireError>;
+
+    /// Reads a URL that a user gave, and checks all of it but the addresses of its name, which are looked up at each call:
+    /// https on port 443 or 8443, a name or a public address, no credentials, no control characters.
+    ///
+    /// # Errors
+    /// The rule that the text breaks.
+    fn user_url(&self, text: &str) -> Result<Url, WireError>;
 
     /// The URL that a browser is to be sent to: the same, or the simulator's in simulator mode.
     fn browser_url(&self, provider: &ProviderId, url: &Url) -> Url;

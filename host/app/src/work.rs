@@ -14,7 +14,7 @@ use tracing::{Instrument, error, info_span, warn};
 use crate::{
     App, connect, ingest,
     model::{AccountStatus, Job, JobKind},
-    publish,
+    publish, push,
     store::{Claim, JobEnd, MAX_LOST, StoreError},
     tokens,
 };
@@ -169,6 +169,7 @@ async fn run(app: &Arc<App>, kind: JobKind, jobs: &[Job]) -> Result<(), StoreErr
                 JobKind::Publish => publish::run_step(app, job).await?,
                 JobKind::Refresh => run_refresh(app, job).await?,
                 JobKind::Revoke => run_revoke(app, job).await?,
+                JobKind::Deliver => push::run(app, job).await?,
                 JobKind::Ingest => {}
             }
         }

@@ -91,26 +91,6 @@ impl Egress {
         Self::build(config, Policy::new(filter), lookup, None)
     }
 
-    /// Checks a URL that a user gave, for media or for webhooks: https on port 443 or 8443, a name or a public
-    /// address, no credentials, no control characters. Names are not resolved here but at each call.
-    ///
-    /// # Errors
-    /// The rule that the URL breaks.
-    pub fn check_url(&self, url: &Url) -> Result<(), Blocked> {
-        self.policy.check_user_url(url)
-    }
-
-    /// Reads and checks a URL that a user gave. Better than parsing first: the parser drops tabs and line breaks, so
-    /// only the raw text shows them.
-    ///
-    /// # Errors
-    /// The rule that the text breaks.
-    pub fn parse_url(&self, text: &str) -> Result<Url, Blocked> {
-        let url = self.policy.parse(text)?;
-        self.policy.check_user_url(&url)?;
-        Ok(url)
-    }
-
     /// `only_root` replaces the system's certificate authorities, for tests.
     pub(crate) fn build(
         mut config: Config,
@@ -233,6 +213,13 @@ impl Wire for Egress {
         };
         call.finish(&result);
         result
+    }
+
+    fn user_url(&self, text: &str) -> Result<Url, WireError> {
+        // The raw text: the parser drops tabs and line breaks.
+        let url = self.policy.parse(text);
+        let checked = url.and_then(|url| self.policy.check_user_url(&url).map(|()| url));
+        checked.map_err(|blocked| WireError::Blocked(blocked.to_string()))
     }
 
     fn browser_url(&self, provider: &ProviderId, url: &Url) -> Url {

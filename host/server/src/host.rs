@@ -15,7 +15,7 @@ use patchbay_app::{
     vault::{KeyProblem, MasterKey, Vault},
 };
 use patchbay_core::{AppCredentials, Provider, ProviderId, SecretRef, Settings};
-use patchbay_egress::Egress;
+use patchbay_egress::{Egress, Lookup, SystemLookup};
 use patchbay_simkit::stand::{Stand, StandConfig};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -83,6 +83,8 @@ pub struct Start {
     pub store_clock: Option<Arc<dyn Clock>>,
     /// Metrics, if they are recorded.
     pub metrics: Option<PrometheusHandle>,
+    /// A way to resolve names of its own; `None`: as the operating system does.
+    pub lookup: Option<Arc<dyn Lookup>>,
     /// Media hosts that in-process simulators may fetch from.
     pub media_hosts: std::collections::BTreeMap<String, SocketAddr>,
     /// PostgreSQL: accept a server that may lose what it has committed. For throwaway servers.
@@ -167,12 +169,16 @@ pub async fn build(config: Config, start: Start) -> anyhow::Result<Built> {
     }
 
     let open_cidrs = config.egress.open_cidrs.clone();
+    if !config.egress.simulated_receivers.is_empty() {
+        maps.insert(ProviderId::patchbay(), config.egress.simulated_receivers.clone());
+    }
     let egress = patchbay_egress::Config {
         open_cidrs,
         simulators: maps,
         ..patchbay_egress::Config::default()
     };
-    let wire = Arc::new(Egress::new(egress).context("building the HTTP client")?);
+    let lookup = start.lookup.unwrap_or_else(|| Arc::new(SystemLookup));
+    let wire = Arc::new(Egress::with_lookup(egress, lookup).context("building the HTTP client")?);
     let journal = TokenJournal::at(&config.storage.dir.join("token-journal"));
     let media = Arc::new(files.clone());
     let app = App::new(Parts {

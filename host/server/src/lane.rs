@@ -1,6 +1,6 @@
-//! The three sorts of work, as operators name them on the command line, in the endpoints for cron services and in
+//! The four sorts of work, as operators name them on the command line, in the endpoints for cron services and in
 //! schedules. Each has loops of its own in a process, so that none waits for another: an upload may keep a loop busy
-//! for long.
+//! for long, and a receiver of events may be slow.
 
 use std::str::FromStr;
 
@@ -18,11 +18,13 @@ pub enum Lane {
     Refresh,
     /// Takes the next steps of posts.
     Publish,
+    /// Sends events to the endpoints of tenants.
+    Deliver,
 }
 
 impl Lane {
     /// All.
-    pub const ALL: [Self; 3] = [Self::Webhooks, Self::Refresh, Self::Publish];
+    pub const ALL: [Self; 4] = [Self::Webhooks, Self::Refresh, Self::Publish, Self::Deliver];
 
     /// The stable name.
     #[must_use]
@@ -31,6 +33,7 @@ impl Lane {
             Self::Webhooks => "webhooks",
             Self::Refresh => "refresh",
             Self::Publish => "publish",
+            Self::Deliver => "deliver",
         }
     }
 
@@ -41,6 +44,7 @@ impl Lane {
             Self::Webhooks => &[JobKind::Ingest],
             Self::Refresh => &[JobKind::Refresh, JobKind::Revoke],
             Self::Publish => &[JobKind::Publish],
+            Self::Deliver => &[JobKind::Deliver],
         }
     }
 
@@ -52,7 +56,18 @@ impl Lane {
             // Few, but each may wait for a slow platform.
             Self::Refresh => 4,
             Self::Publish => config.concurrency.max(1),
+            Self::Deliver => 8,
         }
+    }
+
+    /// How many of these loops one tenant may have, where tenants take turns.
+    pub(crate) fn most_per_tenant(self, config: &WorkersConfig) -> usize {
+        let share = match self {
+            Self::Webhooks | Self::Refresh | Self::Publish => 2,
+            // Receivers are the tenants' own, and each may take 15 seconds.
+            Self::Deliver => 4,
+        };
+        self.loops(config).div_ceil(share)
     }
 }
 
@@ -61,7 +76,7 @@ impl FromStr for Lane {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|lane| lane.as_str() == text);
-        found.ok_or_else(|| format!("no such work: {text}; there are webhooks, refresh and publish"))
+        found.ok_or_else(|| format!("no such work: {text}; there are webhooks, refresh, publish and deliver"))
     }
 }
 
@@ -75,6 +90,7 @@ impl ValueEnum for Lane {
             Self::Webhooks => "Read webhooks that were received",
             Self::Refresh => "Renew tokens, end grants, and keep house",
             Self::Publish => "Take the next steps of posts",
+            Self::Deliver => "Send events to webhook endpoints",
         };
         Some(PossibleValue::new(self.as_str()).help(help))
     }

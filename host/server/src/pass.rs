@@ -57,6 +57,8 @@ pub struct Passed {
     pub refresh: u32,
     /// Steps of posts.
     pub publish: u32,
+    /// Events that were sent to endpoints, or held.
+    pub deliver: u32,
     /// Whether time was up while work was still due.
     pub more: bool,
 }
@@ -97,6 +99,7 @@ struct Tally {
     webhooks: AtomicU32,
     refresh: AtomicU32,
     publish: AtomicU32,
+    deliver: AtomicU32,
 }
 
 impl Tally {
@@ -105,16 +108,18 @@ impl Tally {
             Lane::Webhooks => &self.webhooks,
             Lane::Refresh => &self.refresh,
             Lane::Publish => &self.publish,
+            Lane::Deliver => &self.deliver,
         }
     }
 
     fn passed(&self) -> Passed {
-        let [webhooks, refresh, publish] = Lane::ALL.map(|lane| self.of(lane).load(Ordering::Relaxed));
+        let [webhooks, refresh, publish, deliver] = Lane::ALL.map(|lane| self.of(lane).load(Ordering::Relaxed));
         Passed {
-            processed: webhooks + refresh + publish,
+            processed: webhooks + refresh + publish + deliver,
             webhooks,
             refresh,
             publish,
+            deliver,
             more: false,
         }
     }

@@ -29,8 +29,7 @@ pub async fn run(host: Host, lanes: &[Lane], stop: CancellationToken) {
     let mut loops = JoinSet::new();
     for lane in lanes {
         let count = lane.loops(&host.config.workers);
-        // No tenant takes more than half of the places.
-        let most_per_tenant = count.div_ceil(2);
+        let most_per_tenant = lane.most_per_tenant(&host.config.workers);
         for _ in 0..count {
             loops.spawn(work_loop(host.app.clone(), lane.kinds(), most_per_tenant, stop.clone()));
         }
@@ -125,6 +124,9 @@ pub async fn tidy(host: &Host) -> Result<(), StoreError> {
     store.purge_pull_urls(PURGE_BATCH).await?;
     let now = store.now().await?;
     let keep = &host.config.workers;
+    store
+        .purge_deliveries(now - keep.keep_done, now - keep.keep_dead, PURGE_BATCH)
+        .await?;
     for _ in 0..PURGE_ROUNDS {
         let gone = store
             .purge_jobs(now - keep.keep_done, now - keep.keep_dead, PURGE_BATCH)

@@ -5,13 +5,15 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
     model::{
-        Account, ApiKey, Commit, DataKey, Event, Flow, InboxItem, Job, Lease, Media, NewWebhook, Observation,
-        PostRecord, PullFile, PullUrl, SealedTokens, Session, Tenant,
+        Account, ApiKey, Attempt, AttemptResult, Commit, DataKey, Delivery, Endpoint, EndpointStatus, Event,
+        EventNames, Flow, InboxItem, Job, Lease, Media, NewWebhook, Observation, PostRecord, PullFile, PullUrl,
+        SealedSecret, SealedTokens, Session, Tenant,
     },
     store::{Cursor, StoreError, StoreResult},
 };
 use patchbay_core::{
-    AccountId, ApiKeyId, EventId, FlowId, GroupId, InboxId, JobId, MediaId, PostId, ProviderId, TenantId,
+    AccountId, ApiKeyId, DeliveryId, EndpointId, EventId, FlowId, GroupId, InboxId, JobId, MediaId, PostId, ProviderId,
+    TenantId,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -59,7 +61,25 @@ macro_rules! flow_columns {
     };
 }
 
-pub(crate) use {account_columns, api_key_columns, event_columns, flow_columns, job_columns, post_columns};
+macro_rules! endpoint_columns {
+    () => {
+        "tenant_id, id, url, description, events, secret, secret_version, old_secret, old_secret_until, status, \
+         disabled_code, disabled_at, failing_since, created_at, updated_at"
+    };
+}
+
+macro_rules! delivery_columns {
+    () => {
+        "tenant_id, id, endpoint_id, event_id, \
+         (SELECT name FROM events WHERE events.id = deliveries.event_id) AS event_name, status, attempts, \
+         attempted_at, answer_status, answer_body, code, created_at, finished_at"
+    };
+}
+
+pub(crate) use {
+    account_columns, api_key_columns, delivery_columns, endpoint_columns, event_columns, flow_columns, job_columns,
+    post_columns,
+};
 
 /// A row of either database. `None` is NULL.
 pub(crate) trait Row {
@@ -388,6 +408,88 @@ pub(crate) fn event(row: &impl Row) -> StoreResult<Event> {
         occurred_at: cells.time("occurred_at")?,
         recorded_at: cells.time("recorded_at")?,
         payload: cells.json("payload")?,
+    })
+}
+
+pub(crate) fn endpoint(row: &impl Row) -> StoreResult<Endpoint> {
+    let cells = Cells::of(row, "webhook_endpoints");
+    let version = cells.int("secret_version")?;
+    let old_secret = match (cells.maybe_bytes("old_secret")?, cells.maybe_time("old_secret_until")?) {
+        (Some(envelope), Some(until)) => {
+            let version = version - 1;
+            Some((SealedSecret { envelope, version }, until))
+        }
+        _ => None,
+    };
+    let status = match cells.text("status")?.as_str() {
+        "enabled" => EndpointStatus::Enabled {
+            failing_since: cells.maybe_time("failing_since")?,
+        },
+        "disabled" => EndpointStatus::Disabled {
+            code: cells.text("disabled_code")?,
+            at: cells.time("disabled_at")?,
+        },
+        _ => return Err(cells.corrupt("status", "has an unknown value")),
+    };
+    Ok(Endpoint {
+        id: EndpointId::from_uuid(cells.uuid("id")?),
+        tenant: cells.tenant()?,
+        url: cells.name("url")?,
+        description: cells.maybe_text("description")?,
+        events: EventNames(cells.json("events")?),
+        secret: SealedSecret {
+            envelope: cells.bytes("secret")?,
+            version,
+        },
+        old_secret,
+        status,
+        created_at: cells.time("created_at")?,
+        updated_at: cells.time("updated_at")?,
+    })
+}
+
+/// What of an endpoint decides which events it gets.
+pub(crate) struct Taker {
+    pub(crate) tenant: TenantId,
+    pub(crate) endpoint: EndpointId,
+    pub(crate) events: EventNames,
+    /// Whether anything is sent there.
+    pub(crate) is_enabled: bool,
+}
+
+pub(crate) fn taker(row: &impl Row) -> StoreResult<Taker> {
+    let cells = Cells::of(row, "webhook_endpoints");
+    Ok(Taker {
+        tenant: cells.tenant()?,
+        endpoint: EndpointId::from_uuid(cells.uuid("id")?),
+        events: EventNames(cells.json("events")?),
+        is_enabled: cells.text("status")? == "enabled",
+    })
+}
+
+pub(crate) fn delivery(row: &impl Row) -> StoreResult<Delivery> {
+    let cells = Cells::of(row, "deliveries");
+    let status = cells.maybe("answer_status", cells.row.int("answer_status"))?;
+    let status = status
+        .map(u16::try_from)
+        .transpose()
+        .map_err(|_| cells.corrupt("answer_status", "is out of range"))?;
+    let result = AttemptResult {
+        status,
+        body: cells.maybe_text("answer_body")?,
+        code: cells.maybe_text("code")?,
+    };
+    Ok(Delivery {
+        id: DeliveryId::from_uuid(cells.uuid("id")?),
+        tenant: cells.tenant()?,
+        endpoint: EndpointId::from_uuid(cells.uuid("endpoint_id")?),
+        event: EventId::from_uuid(cells.uuid("event_id")?),
+        event_name: cells.text("event_name")?,
+        status: cells.name("status")?,
+        attempts: cells.number("attempts")?,
+        last: cells.maybe_time("attempted_at")?.map(|at| Attempt { at, result }),
+        created_at: cells.time("created_at")?,
+        finished_at: cells.maybe_time("finished_at")?,
     })
 }
 

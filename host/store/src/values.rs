@@ -4,10 +4,10 @@ use std::{borrow::Cow, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use patchbay_app::{
-    model::{Account, JobKind, NewJob, PostRecord, PostStatus, TokenUpdate},
-    store::{Cursor, Page, PageRequest, StepRecord, StoreError, StoreResult},
+    model::{Account, DeliveryEnd, DeliveryStatus, JobKind, NewJob, NextDelivery, PostRecord, PostStatus, TokenUpdate},
+    store::{Cursor, JobEnd, Page, PageRequest, StepRecord, StoreError, StoreResult},
 };
-use patchbay_core::{EventKind, IncomingEvent, JobId, PostId, Publication};
+use patchbay_core::{DeliveryId, EndpointId, EventKind, IncomingEvent, JobId, PostId, Publication, TenantId};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
@@ -107,6 +107,60 @@ pub(crate) fn refresh_job(id: JobId, account: &Account) -> NewJob {
         run_at: None,
         correlation_id: id.to_string(),
     }
+}
+
+/// The job that sends a delivery. Those of one endpoint run one after another.
+pub(crate) fn delivery_job(id: JobId, tenant: TenantId, endpoint: EndpointId, delivery: DeliveryId) -> NewJob {
+    NewJob {
+        id,
+        tenant,
+        kind: JobKind::Deliver,
+        target: delivery.as_uuid(),
+        concurrency_key: Some(endpoint.to_string()),
+        run_at: None,
+        correlation_id: delivery.to_string(),
+    }
+}
+
+/// How the job of a delivery ends.
+pub(crate) fn delivery_job_end(end: &DeliveryEnd) -> JobEnd {
+    match end.next {
+        NextDelivery::Again(run_at) => JobEnd::Again {
+            run_at,
+            code: end
+                .attempt
+                .as_ref()
+                .and_then(|attempt| attempt.code.clone())
+                .unwrap_or_default(),
+        },
+        // What was given up is told by the delivery itself, to its tenant. No operator has to act.
+        NextDelivery::Delivered | NextDelivery::Failed | NextDelivery::Held => JobEnd::Done,
+    }
+}
+
+/// The states that a window of deliveries is redelivered from: never one that a delivery in the window comes back to.
+pub(crate) fn redelivered(wanted: Option<DeliveryStatus>) -> impl Iterator<Item = DeliveryStatus> {
+    let states = [DeliveryStatus::Failed, DeliveryStatus::Held];
+    states
+        .into_iter()
+        .filter(move |status| wanted.is_none_or(|wanted| wanted == *status))
+}
+
+/// What is purged, with the time before which it must have ended.
+pub(crate) fn purged_deliveries(
+    delivered: DateTime<Utc>,
+    undelivered: DateTime<Utc>,
+) -> [(DeliveryStatus, DateTime<Utc>); 3] {
+    [
+        (DeliveryStatus::Delivered, delivered),
+        (DeliveryStatus::Failed, undelivered),
+        (DeliveryStatus::Held, undelivered),
+    ]
+}
+
+/// The state of an endpoint, as stored.
+pub(crate) fn endpoint_status(enabled: bool) -> &'static str {
+    if enabled { "enabled" } else { "disabled" }
 }
 
 /// A length of time as the databases reckon it: in whole microseconds, and a century is for ever.

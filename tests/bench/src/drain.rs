@@ -103,7 +103,7 @@ impl Ours {
 
     async fn drain(&self, task: Task, count: u64) -> anyhow::Result<f64> {
         let mut connection = PgConnection::connect(&self.url).await?;
-        execute(&mut connection, "TRUNCATE inbox, jobs, events".to_owned()).await?;
+        execute(&mut connection, "TRUNCATE inbox, jobs, events, deliveries".to_owned()).await?;
         if task == Task::Nothing {
             // What is to be repeated.
             put_webhooks(&mut connection, POSTS, Task::Effect).await?;

@@ -13,7 +13,7 @@ use crate::{load::Answers, postgres::execute, webhooks::Webhooks};
 /// The database refuses.
 pub async fn empty_postgres(url: &str) -> anyhow::Result<()> {
     let mut connection = PgConnection::connect(url).await?;
-    execute(&mut connection, "TRUNCATE inbox, jobs, events".to_owned()).await?;
+    execute(&mut connection, "TRUNCATE inbox, jobs, events, deliveries".to_owned()).await?;
     execute(&mut connection, "CHECKPOINT".to_owned()).await
 }
 

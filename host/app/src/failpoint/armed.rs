@@ -20,7 +20,7 @@ use patchbay_core::{Body, Effect, PostId, TransportError};
 use crate::store::StoreError;
 
 /// What can be armed: the table of the module, without `wh.parse`.
-const POINTS: [&str; 27] = [
+const POINTS: [&str; 28] = [
     "oa.consumed",
     "oa.exchanged",
     "oa.stored",
@@ -48,6 +48,7 @@ const POINTS: [&str; 27] = [
     "pub.status_received",
     "pub.final",
     "pub.notified",
+    "dlv.answered",
 ];
 /// How long a call is under way before its point is reached, unless it ends before.
 const UNDER_WAY: Duration = Duration::from_millis(20);

@@ -17,21 +17,27 @@ pub enum JobKind {
     Ingest,
     /// End a grant at the platform and erase its tokens. Target: the account.
     Revoke,
+    /// Send an event to an endpoint. Target: the delivery.
+    Deliver,
 }
 
 impl JobKind {
     /// All.
-    pub const ALL: [Self; 4] = [Self::Publish, Self::Refresh, Self::Ingest, Self::Revoke];
+    pub const ALL: [Self; 5] = [Self::Publish, Self::Refresh, Self::Ingest, Self::Revoke, Self::Deliver];
 
     /// Whether jobs of this kind are claimed tenant after tenant, one at a time, and may have a concurrency key. The
     /// others are claimed in the order in which they are due, several at once.
     #[must_use]
     pub fn takes_turns(self) -> bool {
         match self {
-            Self::Publish => true,
+            Self::Publish | Self::Deliver => true,
             Self::Refresh | Self::Ingest | Self::Revoke => false,
         }
     }
+
+    /// Kinds that wait for nothing but this installation and its platforms: if they are late, the operator must act. A
+    /// delivery may wait long for a receiver, which is its tenant's.
+    pub const OF_OPERATOR: [Self; 4] = [Self::Publish, Self::Refresh, Self::Ingest, Self::Revoke];
 
     /// The stable name, as stored.
     #[must_use]
@@ -41,6 +47,7 @@ impl JobKind {
             Self::Refresh => "refresh",
             Self::Ingest => "ingest",
             Self::Revoke => "revoke",
+            Self::Deliver => "deliver",
         }
     }
 }

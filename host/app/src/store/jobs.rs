@@ -41,7 +41,7 @@ pub struct JobStats {
     pub running: u64,
     /// Given up.
     pub dead: u64,
-    /// Age of the oldest due job.
+    /// Age of the oldest due job, of the kinds that are [`JobKind::OF_OPERATOR`].
     pub lag: Option<Duration>,
 }
 

@@ -6,6 +6,8 @@
 //! own clock, which is the database's, or the test's.
 
 mod accounts;
+mod deliveries;
+mod endpoints;
 mod events;
 mod flows;
 mod jobs;
@@ -19,6 +21,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 pub use accounts::{AccountFilter, Accounts, Connected, RefreshLease};
+pub use deliveries::{Deliveries, DeliveryFilter};
+pub use endpoints::Endpoints;
 pub use events::{EventFilter, Events, StoredInbox};
 pub use flows::Flows;
 pub use jobs::{Claim, DeadFilter, JobEnd, JobStats, Jobs, MAX_LOST};
@@ -32,6 +36,8 @@ pub use slots::{SlotRequest, Slots, TakenSlot, Waiter, Window, WindowUse};
 #[async_trait]
 pub trait Store:
     Accounts
+    + Deliveries
+    + Endpoints
     + Events
     + Flows
     + Jobs

@@ -59,6 +59,8 @@ pub enum KindBody {
     ingest,
     /// A disconnect, to be told to the platform.
     revoke,
+    /// An event for an endpoint. Such work is never a dead letter: the endpoint's deliveries tell of it.
+    deliver,
 }
 
 impl From<Job> for DeadLetterBody {

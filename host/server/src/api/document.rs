@@ -9,7 +9,7 @@ use utoipa::{
     },
 };
 
-use super::problem;
+use super::{messages, problem};
 
 /// The document without its operations.
 #[derive(OpenApi)]
@@ -33,6 +33,7 @@ use super::problem;
         (name = "posts", description = "Publishing and following posts"),
         (name = "webhooks", description = "Webhooks of platforms"),
         (name = "events", description = "What happened to accounts and posts"),
+        (name = "webhook_endpoints", description = "Events pushed to you: endpoints, deliveries, redelivery"),
         (name = "tenants", description = "Tenants and their API keys, for the operator"),
         (name = "dead_letters", description = "Work that was given up, to be looked at and run again"),
         (name = "compatible", description = "The paths of the integration that users migrate from"),
@@ -83,6 +84,7 @@ pub(super) fn complete(mut document: utoipa::openapi::OpenApi) -> utoipa::openap
             describe_answers(operation, components);
         }
     }
+    messages::complete(&mut document);
     document
 }
 

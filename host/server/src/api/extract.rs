@@ -125,7 +125,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             "The body is nested more than 64 levels deep.",
         ));
     }
-    serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+    let body = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => {
             // The text names fields and types of our own; a value in it is the caller's.
             Problem::invalid(vec![FieldIssue::new("", "body", capped(&error.to_string()))])
@@ -134,7 +134,16 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             ProblemKind::BadRequest,
             format!("The body is not JSON (line {}).", error.line()),
         ),
-    })
+    })?;
+    // A list of values would be read as the fields in their order.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(Problem::invalid(vec![FieldIssue::new(
+            "",
+            "body",
+            "Send a JSON object.",
+        )]));
+    }
+    Ok(body)
 }
 
 fn capped(text: &str) -> String {

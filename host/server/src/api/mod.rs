@@ -5,11 +5,13 @@ pub mod auth;
 pub mod compat;
 pub mod connect;
 pub mod dead_letters;
+pub mod deliveries;
 mod document;
 pub mod events;
 pub mod extract;
 pub mod health;
 pub mod media;
+pub mod messages;
 pub mod middleware;
 pub mod pace;
 pub mod pages;
@@ -20,6 +22,7 @@ pub mod pull;
 pub mod rate_limit;
 pub mod request_id;
 pub mod tenants;
+pub mod webhook_endpoints;
 pub mod webhooks;
 pub mod workers;
 
@@ -62,6 +65,17 @@ fn routes() -> OpenApiRouter<Host> {
         .routes(routes!(tenants::show))
         .routes(routes!(tenants::create_key, tenants::list_keys))
         .routes(routes!(tenants::revoke_key))
+        .routes(routes!(webhook_endpoints::create, webhook_endpoints::list))
+        .routes(routes!(
+            webhook_endpoints::show,
+            webhook_endpoints::change,
+            webhook_endpoints::delete
+        ))
+        .routes(routes!(webhook_endpoints::rotate_secret))
+        .routes(routes!(webhook_endpoints::test))
+        .routes(routes!(deliveries::list_deliveries))
+        .routes(routes!(deliveries::redeliver))
+        .routes(routes!(deliveries::redeliver_many))
         .routes(routes!(webhooks::receive))
         .routes(routes!(compat::authorize))
         .routes(routes!(compat::callback))
@@ -84,6 +98,7 @@ fn worker_routes() -> OpenApiRouter<Host> {
         .routes(routes!(workers::token_refresh))
         .routes(routes!(workers::webhooks))
         .routes(routes!(workers::publish))
+        .routes(routes!(workers::deliver))
 }
 
 /// The whole document, from the routes alone: no state, no database.

@@ -34,6 +34,7 @@ pub struct Passes {
     webhooks: Arc<Mutex<()>>,
     refresh: Arc<Mutex<()>>,
     publish: Arc<Mutex<()>>,
+    deliver: Arc<Mutex<()>>,
     running: TaskTracker,
 }
 
@@ -43,6 +44,7 @@ impl Passes {
             Lane::Webhooks => &self.webhooks,
             Lane::Refresh => &self.refresh,
             Lane::Publish => &self.publish,
+            Lane::Deliver => &self.deliver,
         }
     }
 
@@ -102,6 +104,19 @@ pub async fn webhooks(State(host): State<Host>, headers: HeaderMap) -> ApiResult
 pub async fn publish(State(host): State<Host>, headers: HeaderMap) -> ApiResult<Json<PassBody>> {
     authorize(&host, &headers)?;
     run(&host, Lane::Publish).await
+}
+
+/// Sends events to webhook endpoints.
+#[utoipa::path(post, path = "/api/workers/deliver", tag = "operation", security(("worker_secret" = [])), responses(
+    (status = 200, body = PassBody),
+    (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+    (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, body = ProblemBody, content_type = "application/problem+json"),
+    (status = 503, body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub async fn deliver(State(host): State<Host>, headers: HeaderMap) -> ApiResult<Json<PassBody>> {
+    authorize(&host, &headers)?;
+    run(&host, Lane::Deliver).await
 }
 
 async fn run(host: &Host, lane: Lane) -> ApiResult<Json<PassBody>> {

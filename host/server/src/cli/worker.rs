@@ -117,6 +117,7 @@ fn told(passed: &Passed, for_people: bool) -> anyhow::Result<String> {
         webhooks,
         refresh,
         publish,
+        deliver,
         more,
     } = passed;
     let rest = if *more {
@@ -126,7 +127,10 @@ fn told(passed: &Passed, for_people: bool) -> anyhow::Result<String> {
     };
     Ok(match processed {
         0 => rest.to_owned(),
-        _ => format!("Ran {processed} jobs: {webhooks} webhooks, {refresh} refreshes, {publish} publish steps. {rest}"),
+        _ => format!(
+            "Ran {processed} jobs: {webhooks} webhooks, {refresh} refreshes, {publish} publish steps, {deliver} deliveries. \
+             {rest}"
+        ),
     })
 }
 
@@ -164,14 +168,14 @@ mod tests {
         assert_eq!(told(&passed, true).unwrap(), "Nothing more is due.");
         assert_eq!(
             told(&passed, false).unwrap(),
-            r#"{"processed":0,"webhooks":0,"refresh":0,"publish":0,"more":false}"#
+            r#"{"processed":0,"webhooks":0,"refresh":0,"publish":0,"deliver":0,"more":false}"#
         );
         passed.processed = 3;
         passed.webhooks = 3;
         passed.more = true;
         assert_eq!(
             told(&passed, true).unwrap(),
-            "Ran 3 jobs: 3 webhooks, 0 refreshes, 0 publish steps. Time is up, and more is due."
+            "Ran 3 jobs: 3 webhooks, 0 refreshes, 0 publish steps, 0 deliveries. Time is up, and more is due."
         );
     }
 }

@@ -1,5 +1,7 @@
 //! `[egress]`: what outgoing connections may reach beyond the public internet.
 
+use std::{collections::HashMap, net::SocketAddr};
+
 use patchbay_egress::Cidr;
 
 use super::{
@@ -12,17 +14,27 @@ use super::{
 pub struct EgressConfig {
     /// Private ranges that may be reached.
     pub open_cidrs: Vec<Cidr>,
+    /// Hosts of webhook endpoints, with the loopback address that is dialled in their place.
+    pub simulated_receivers: HashMap<String, SocketAddr>,
 }
 
 pub(super) const SECTION: Section = Section {
     name: "egress",
     about: "What outgoing connections may reach beyond the public internet.",
-    keys: &[Key::new(
-        "egress.open_cidrs",
-        Kind::Texts,
-        "Private ranges that media links and webhook receivers may lie in, such as `10.1.0.0/16`. Loopback and \
-         link-local addresses cannot be opened.",
-    )],
+    keys: &[
+        Key::new(
+            "egress.open_cidrs",
+            Kind::Texts,
+            "Private ranges that media links and webhook receivers may lie in, such as `10.1.0.0/16`. Loopback and \
+             link-local addresses cannot be opened.",
+        ),
+        Key::new(
+            "egress.simulated_receivers",
+            Kind::Addresses,
+            "For tests and demos: hosts of webhook endpoints, each with the address on loopback that is called by plain \
+             http in its place.",
+        ),
+    ],
 };
 
 impl EgressConfig {
@@ -38,7 +50,10 @@ impl EgressConfig {
                 }
             }
         }
-        Self { open_cidrs }
+        Self {
+            open_cidrs,
+            simulated_receivers: r.addresses("egress.simulated_receivers"),
+        }
     }
 
     pub(super) fn validate(&self, r: &mut Reader) {
@@ -48,6 +63,10 @@ impl EgressConfig {
                 "egress.open_cidrs",
                 format!("{range} is not a private range: name the part that is needed"),
             );
+        }
+        if let Some((host, at)) = self.simulated_receivers.iter().find(|(_, at)| !at.ip().is_loopback()) {
+            let message = format!("{host} is at {at}, but must be on loopback, since it is called by plain http");
+            r.problem("egress.simulated_receivers", message);
         }
     }
 }

@@ -82,6 +82,11 @@ pub const METRICS: &[Metric] = &[
         "Events taken from webhooks, by outcome",
     ),
     counter(
+        "patchbay_deliveries_total",
+        &["outcome"],
+        "Attempts to send an event to an endpoint, by what became of the delivery (pending: it is tried again)",
+    ),
+    counter(
         "patchbay_token_refresh_total",
         &["provider", "outcome"],
         "Renewals of access tokens, by outcome",

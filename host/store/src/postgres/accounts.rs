@@ -107,7 +107,7 @@ impl Accounts for PostgresStore {
             }
             // A disconnect that is not through yet must not end the new grant.
             finish_waiting_job(&mut tx, JobKind::Revoke, target, now).await?;
-            add_own_event(&mut tx, account.tenant, &account.provider, event, now).await?;
+            add_own_event(self, &mut tx, account.tenant, &account.provider, event, now).await?;
             wake_open_posts(&mut tx, account.tenant, account.id, now).await?;
             Ok(account)
         }
@@ -306,7 +306,7 @@ impl Accounts for PostgresStore {
                 return Ok(false);
             };
             let account = rows::account(&row)?;
-            add_own_event(&mut tx, tenant, &account.provider, event, now).await?;
+            add_own_event(self, &mut tx, tenant, &account.provider, event, now).await?;
             Ok(true)
         }
         .await;
@@ -347,7 +347,7 @@ impl Accounts for PostgresStore {
             if let Some(job) = revoke {
                 put_job(&mut tx, job, job.target, now).await?;
             }
-            add_own_event(&mut tx, tenant, &account.provider, event, now).await?;
+            add_own_event(self, &mut tx, tenant, &account.provider, event, now).await?;
             Ok(Some(account))
         }
         .await;

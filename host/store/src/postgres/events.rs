@@ -21,6 +21,7 @@ use super::{
     close,
     inbox::insert_inbox,
     jobs::{end_claims, finish_job},
+    outbox::{Pushed, push_events},
     post_effects::{self, add_remote_ids, wake_posts},
     questions::wake_open_calls,
 };
@@ -235,6 +236,14 @@ impl PostgresStore {
         }
         let new = insert_events(connection, incoming, &accounts, &posts, now).await?;
         let is_new = |incoming: &Incoming<'_>| new.contains(&incoming.id.as_uuid());
+        let pushed = incoming.iter().zip(&accounts).filter(|(incoming, _)| is_new(incoming));
+        let pushed = pushed.map(|(incoming, account)| Pushed {
+            id: incoming.id,
+            tenant: account.map_or(incoming.item.tenant, |account| account.tenant),
+            name: &incoming.event.name,
+            is_own: false,
+        });
+        push_events(self, connection, &pushed.collect::<Vec<_>>(), now).await?;
         let woken = incoming.iter().enumerate().filter_map(|(place, incoming)| {
             let brings_news = matches!(
                 incoming.event.kind,
@@ -302,15 +311,36 @@ async fn take_effect(
     Ok(())
 }
 
-/// Stores an event of Patchbay's own, unless its key was used before.
+/// Stores an event of Patchbay's own, for whoever wants it pushed too, unless its key was used before.
 pub(super) async fn add_own_event(
+    store: &PostgresStore,
     connection: &mut PgConnection,
     tenant: TenantId,
     provider: &ProviderId,
     event: &NewEvent,
     now: DateTime<Utc>,
 ) -> StoreResult<()> {
-    sqlx::query(
+    if insert_own_event(connection, tenant, provider, event, now).await? {
+        let pushed = Pushed {
+            id: event.id,
+            tenant,
+            name: &event.name,
+            is_own: true,
+        };
+        push_events(store, connection, &[pushed], now).await?;
+    }
+    Ok(())
+}
+
+/// `false`: its key was used before.
+pub(super) async fn insert_own_event(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    provider: &ProviderId,
+    event: &NewEvent,
+    now: DateTime<Utc>,
+) -> StoreResult<bool> {
+    let stored = sqlx::query(
         "INSERT INTO events
              (id, tenant_id, provider, name, dedupe_key, account_id, post_id, occurred_at, recorded_at, payload)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9)
@@ -328,7 +358,7 @@ pub(super) async fn add_own_event(
     .execute(connection)
     .await
     .map_err(db)?;
-    Ok(())
+    Ok(stored.rows_affected() > 0)
 }
 
 /// Whether the post is to be found by what became visible.

@@ -171,21 +171,22 @@ impl Jobs for PostgresStore {
     async fn job_stats(&self) -> StoreResult<JobStats> {
         let row = sqlx::query(
             "WITH due AS (
-                 SELECT due_at FROM jobs
+                 SELECT due_at, kind FROM jobs
                  WHERE status = 'ready' AND kind = ANY($2) AND due_at <= COALESCE($1, now())
                  UNION ALL
-                 SELECT due_at FROM jobs
+                 SELECT due_at, kind FROM jobs
                  WHERE status = 'running' AND kind = ANY($2) AND due_at <= COALESCE($1, now()))
              SELECT
                  COALESCE($1, now()) AS at,
                  (SELECT COUNT(*) FROM due) AS due,
-                 (SELECT MIN(due_at) FROM due) AS oldest,
+                 (SELECT MIN(due_at) FROM due WHERE kind = ANY($3)) AS oldest,
                  (SELECT COUNT(*) FROM jobs
                   WHERE status = 'running' AND kind = ANY($2) AND due_at > COALESCE($1, now())) AS running,
                  (SELECT COUNT(*) FROM jobs WHERE status IN ('done', 'dead') AND status = 'dead') AS dead",
         )
         .bind(self.test_time())
         .bind(names(&JobKind::ALL))
+        .bind(names(&JobKind::OF_OPERATOR))
         .fetch_one(&self.pool)
         .await
         .map_err(db)?;

@@ -89,7 +89,8 @@ impl Keys for PostgresStore {
             "SELECT EXISTS (SELECT 1 FROM accounts WHERE tokens IS NOT NULL)
                  OR EXISTS (SELECT 1 FROM flows)
                  OR EXISTS (SELECT 1 FROM commits WHERE receipt IS NOT NULL)
-                 OR EXISTS (SELECT 1 FROM posts WHERE captured IS NOT NULL)",
+                 OR EXISTS (SELECT 1 FROM posts WHERE captured IS NOT NULL)
+                 OR EXISTS (SELECT 1 FROM webhook_endpoints)",
         )
         .fetch_one(&self.pool)
         .await

@@ -4,6 +4,8 @@
 //! No call keeps state in its session, so the store works behind a transaction pooler ([`Options::pooler`]).
 
 mod accounts;
+mod deliveries;
+mod endpoints;
 mod events;
 mod flows;
 mod inbox;
@@ -11,6 +13,7 @@ mod jobs;
 mod kept;
 mod keys;
 mod media;
+mod outbox;
 mod post_effects;
 mod posts;
 mod questions;

@@ -300,7 +300,7 @@ impl Posts for PostgresStore {
             let post = rows::post(&row)?;
             index_remote_ids(&mut tx, &post).await?;
             for event in &record.events {
-                add_own_event(&mut tx, tenant, &post.provider, event, now).await?;
+                add_own_event(self, &mut tx, tenant, &post.provider, event, now).await?;
             }
             let adopts = record.adopts.as_deref();
             settle_questions(&mut tx, tenant, (id, post.account), &record.observations, adopts, now).await?;
@@ -367,7 +367,7 @@ impl Posts for PostgresStore {
                 )
                 .await?;
             }
-            add_own_event(&mut tx, tenant, &post.provider, event, now).await?;
+            add_own_event(self, &mut tx, tenant, &post.provider, event, now).await?;
             Ok(Some(EditOutcome::Edited(Box::new(rows::post(&row)?))))
         }
         .await;
@@ -423,7 +423,7 @@ impl Posts for PostgresStore {
             } else {
                 finish_job(&mut tx, JobKind::Publish, id.as_uuid(), now).await?;
                 free_slots(&mut tx, tenant, id, now).await?;
-                add_own_event(&mut tx, tenant, &post.provider, event, now).await?;
+                add_own_event(self, &mut tx, tenant, &post.provider, event, now).await?;
             }
             let post = Box::new(post);
             Ok(Some(if begun {

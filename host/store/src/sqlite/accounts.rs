@@ -107,7 +107,7 @@ impl Accounts for SqliteStore {
         }
         // A disconnect that is not through yet must not end the new grant.
         finish_waiting_job(&mut tx, JobKind::Revoke, target, now).await?;
-        add_own_event(&mut tx, account.tenant, &account.provider, event, now).await?;
+        add_own_event(self, &mut tx, account.tenant, &account.provider, event, now).await?;
         wake_open_posts(&mut tx, account.tenant, account.id, now).await?;
         tx.commit().await.map_err(db)?;
         Ok(account)
@@ -302,7 +302,7 @@ impl Accounts for SqliteStore {
             return Ok(false);
         };
         let account = rows::account(&row)?;
-        add_own_event(&mut tx, tenant, &account.provider, event, now).await?;
+        add_own_event(self, &mut tx, tenant, &account.provider, event, now).await?;
         tx.commit().await.map_err(db)?;
         Ok(true)
     }
@@ -340,7 +340,7 @@ impl Accounts for SqliteStore {
         if let Some(job) = revoke {
             put_job(&mut tx, job, job.target, now).await?;
         }
-        add_own_event(&mut tx, tenant, &account.provider, event, now).await?;
+        add_own_event(self, &mut tx, tenant, &account.provider, event, now).await?;
         tx.commit().await.map_err(db)?;
         Ok(Some(account))
     }

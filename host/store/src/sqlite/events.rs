@@ -21,6 +21,7 @@ use super::{
     inbox::insert_inbox,
     jobs::{end_claim, finish_job, hold},
     list, micros,
+    outbox::{Pushed, push_events},
     post_effects::{self, add_remote_ids, wake_post},
     questions::wake_open_calls,
 };
@@ -139,6 +140,7 @@ impl SqliteStore {
             None => None,
         };
         let occurred_at = event.occurred_at.unwrap_or(item.received_at);
+        let tenant = account.as_ref().map_or(item.webhook.tenant, |account| account.tenant);
         let stored = sqlx::query(
             "INSERT INTO events
                  (id, tenant_id, provider, client_id, name, dedupe_key, account_id, post_id, occurred_at, recorded_at,
@@ -147,12 +149,7 @@ impl SqliteStore {
              ON CONFLICT (provider, client_id, dedupe_key) WHERE client_id IS NOT NULL DO NOTHING",
         )
         .bind(id.as_uuid())
-        .bind(
-            account
-                .as_ref()
-                .map_or(item.webhook.tenant, |account| account.tenant)
-                .as_uuid(),
-        )
+        .bind(tenant.as_uuid())
         .bind(item.webhook.provider.as_str())
         .bind(&item.webhook.client_id)
         .bind(values::text(&event.name))
@@ -167,6 +164,15 @@ impl SqliteStore {
         .await
         .map_err(db)?;
         let is_new = stored.rows_affected() > 0;
+        if is_new {
+            let pushed = Pushed {
+                id,
+                tenant,
+                name: &event.name,
+                is_own: false,
+            };
+            push_events(self, connection, &[pushed], now).await?;
+        }
         if is_new && let Some(account) = &account {
             self.take_effect(connection, account, post, &event.kind, occurred_at, now)
                 .await?;
@@ -212,15 +218,36 @@ impl SqliteStore {
     }
 }
 
-/// Stores an event of Patchbay's own, unless its key was used before.
+/// Stores an event of Patchbay's own, for whoever wants it pushed too, unless its key was used before.
 pub(super) async fn add_own_event(
+    store: &SqliteStore,
     connection: &mut SqliteConnection,
     tenant: TenantId,
     provider: &ProviderId,
     event: &NewEvent,
     now: DateTime<Utc>,
 ) -> StoreResult<()> {
-    sqlx::query(
+    if insert_own_event(connection, tenant, provider, event, now).await? {
+        let pushed = Pushed {
+            id: event.id,
+            tenant,
+            name: &event.name,
+            is_own: true,
+        };
+        push_events(store, connection, &[pushed], now).await?;
+    }
+    Ok(())
+}
+
+/// `false`: its key was used before.
+pub(super) async fn insert_own_event(
+    connection: &mut SqliteConnection,
+    tenant: TenantId,
+    provider: &ProviderId,
+    event: &NewEvent,
+    now: DateTime<Utc>,
+) -> StoreResult<bool> {
+    let stored = sqlx::query(
         "INSERT INTO events
              (id, tenant_id, provider, name, dedupe_key, account_id, post_id, occurred_at, recorded_at, payload)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9)
@@ -238,7 +265,7 @@ pub(super) async fn add_own_event(
     .execute(connection)
     .await
     .map_err(db)?;
-    Ok(())
+    Ok(stored.rows_affected() > 0)
 }
 
 /// The account that an event speaks of, inside the app that signed it. A connected one comes before a revoked one.

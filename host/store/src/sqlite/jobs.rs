@@ -178,20 +178,21 @@ impl Jobs for SqliteStore {
         let now = self.time();
         let row = sqlx::query(
             "WITH due AS (
-                 SELECT due_at FROM jobs
+                 SELECT due_at, kind FROM jobs
                  WHERE status = 'ready' AND kind IN (SELECT value FROM json_each($2)) AND due_at <= $1
                  UNION ALL
-                 SELECT due_at FROM jobs
+                 SELECT due_at, kind FROM jobs
                  WHERE status = 'running' AND kind IN (SELECT value FROM json_each($2)) AND due_at <= $1)
              SELECT
                  (SELECT COUNT(*) FROM due) AS due,
-                 (SELECT MIN(due_at) FROM due) AS oldest,
+                 (SELECT MIN(due_at) FROM due WHERE kind IN (SELECT value FROM json_each($3))) AS oldest,
                  (SELECT COUNT(*) FROM jobs
                   WHERE status = 'running' AND kind IN (SELECT value FROM json_each($2)) AND due_at > $1) AS running,
                  (SELECT COUNT(*) FROM jobs WHERE status IN ('done', 'dead') AND status = 'dead') AS dead",
         )
         .bind(micros(now))
         .bind(list(JobKind::ALL.iter().map(|kind| kind.as_str())))
+        .bind(list(JobKind::OF_OPERATOR.iter().map(|kind| kind.as_str())))
         .fetch_one(&self.readers)
         .await
         .map_err(db)?;

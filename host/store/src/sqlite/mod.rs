@@ -2,6 +2,8 @@
 //! A lock on a file next to the database keeps a second host away for as long as the process lives.
 
 mod accounts;
+mod deliveries;
+mod endpoints;
 mod events;
 mod file;
 mod flows;
@@ -9,6 +11,7 @@ mod inbox;
 mod jobs;
 mod keys;
 mod media;
+mod outbox;
 mod post_effects;
 mod posts;
 mod questions;

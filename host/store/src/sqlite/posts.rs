@@ -294,7 +294,7 @@ impl Posts for SqliteStore {
         let post = rows::post(&row)?;
         index_remote_ids(&mut tx, &post).await?;
         for event in &record.events {
-            add_own_event(&mut tx, tenant, &post.provider, event, now).await?;
+            add_own_event(self, &mut tx, tenant, &post.provider, event, now).await?;
         }
         let adopts = record.adopts.as_deref();
         settle_questions(&mut tx, tenant, (id, post.account), &record.observations, adopts, now).await?;
@@ -358,7 +358,7 @@ impl Posts for SqliteStore {
             )
             .await?;
         }
-        add_own_event(&mut tx, tenant, &post.provider, event, now).await?;
+        add_own_event(self, &mut tx, tenant, &post.provider, event, now).await?;
         tx.commit().await.map_err(db)?;
         Ok(Some(EditOutcome::Edited(Box::new(rows::post(&row)?))))
     }
@@ -411,7 +411,7 @@ impl Posts for SqliteStore {
         } else {
             finish_job(&mut tx, JobKind::Publish, id.as_uuid(), now).await?;
             free_slots(&mut tx, tenant, id, now).await?;
-            add_own_event(&mut tx, tenant, &post.provider, event, now).await?;
+            add_own_event(self, &mut tx, tenant, &post.provider, event, now).await?;
         }
         tx.commit().await.map_err(db)?;
         let post = Box::new(post);

@@ -9,7 +9,9 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{model::*, store::*};
-use patchbay_core::{AccountId, ApiKeyId, InboxId, JobId, MediaId, PostId, ProviderId, SlotId, TenantId};
+use patchbay_core::{
+    AccountId, ApiKeyId, DeliveryId, EndpointId, InboxId, JobId, MediaId, PostId, ProviderId, SlotId, TenantId,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -117,6 +119,27 @@ counted! {
             tenant: TenantId, id: AccountId, code: &str, revoke: Option<&NewJob>, event: &NewEvent
         ) -> Option<Account>;
         erase_tokens(tenant: TenantId, id: AccountId) -> ();
+    }
+    Deliveries {
+        deliveries(
+            tenant: TenantId, endpoint: EndpointId, filter: DeliveryFilter, page: PageRequest
+        ) -> Page<Delivery>;
+        outgoing(tenant: TenantId, id: DeliveryId) -> Option<Outgoing>;
+        end_delivery(lease: Lease, tenant: TenantId, id: DeliveryId, end: &DeliveryEnd) -> ();
+        redeliver(tenant: TenantId, endpoint: EndpointId, id: DeliveryId) -> Option<Delivery>;
+        redeliver_window(tenant: TenantId, endpoint: EndpointId, filter: DeliveryFilter, limit: u32) -> u64;
+        push_to(tenant: TenantId, endpoint: EndpointId, event: &NewEvent) -> Option<Delivery>;
+        purge_deliveries(delivered: DateTime<Utc>, undelivered: DateTime<Utc>, limit: u32) -> u64;
+    }
+    Endpoints {
+        create_endpoint(endpoint: &NewEndpoint, most: u32) -> Option<Endpoint>;
+        endpoint(tenant: TenantId, id: EndpointId) -> Option<Endpoint>;
+        endpoints(tenant: TenantId, page: PageRequest) -> Page<Endpoint>;
+        change_endpoint(tenant: TenantId, id: EndpointId, change: &EndpointChange) -> Option<Endpoint>;
+        rotate_secret(
+            tenant: TenantId, id: EndpointId, secret: &SealedSecret, old_until: DateTime<Utc>
+        ) -> Option<Endpoint>;
+        delete_endpoint(tenant: TenantId, id: EndpointId) -> bool;
     }
     Events {
         store_inbox(webhooks: &[NewWebhook]) -> Vec<StoredInbox>;

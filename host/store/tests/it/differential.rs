@@ -56,7 +56,8 @@ async fn clear(url: &str) {
     let mut db = PgConnection::connect(url).await.unwrap();
     sqlx::raw_sql(
         "TRUNCATE api_keys, data_keys, accounts, sessions, flows, posts, post_remote_ids, commits, inbox, events, slots,
-             slot_waits, slot_pauses, observations, pull_urls, media, jobs;
+             slot_waits, slot_pauses, observations, pull_urls, media, jobs,
+             webhook_endpoints, deliveries;
          DELETE FROM tenants WHERE name <> 'default'",
     )
     .execute(&mut db)

@@ -6,13 +6,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use patchbay_app::{
     env::{Clock, Env, FixedClock, Ids},
     model::{
-        Account, AccountStatus, AppliedEvent, Content, InboxItem, Job, JobKind, Lease, NewAccount, NewEvent, NewJob,
-        NewPost, NewWebhook, PostRecord, SealedTokens, Settled, TokenUpdate, WebhookEnd, WebhookVerdict,
+        Account, AccountStatus, AppliedEvent, Content, EventNames, InboxItem, Job, JobKind, Lease, NewAccount,
+        NewEndpoint, NewEvent, NewJob, NewPost, NewWebhook, PostRecord, SealedSecret, SealedTokens, Settled,
+        TokenUpdate, WebhookEnd, WebhookVerdict,
     },
     store::{Claim, Connected, Enqueued, Store, StoreError, StoreResult, StoredInbox},
 };
 use patchbay_core::{
-    AccountId, EventId, EventKind, InboxId, IncomingEvent, JobId, PostId, PostKind, PostMode, ProviderId, TenantId,
+    AccountId, EndpointId, EventId, EventKind, InboxId, IncomingEvent, JobId, PostId, PostKind, PostMode, ProviderId,
+    TenantId,
 };
 use patchbay_store::{Options, postgres::PostgresStore, sqlite::SqliteStore};
 use serde_json::json;
@@ -253,6 +255,20 @@ impl World {
 
     pub async fn reload_post(&self, post: &PostRecord) -> PostRecord {
         self.store.post(post.tenant, post.id).await.unwrap().unwrap()
+    }
+
+    pub fn new_endpoint(&self, tenant: TenantId, events: &[&str]) -> NewEndpoint {
+        NewEndpoint {
+            id: EndpointId::from_uuid(self.id()),
+            tenant,
+            url: "https://hooks.example.com/in".parse().unwrap(),
+            description: Some("hooks".into()),
+            events: EventNames(events.iter().map(|name| (*name).to_owned()).collect()),
+            secret: SealedSecret {
+                envelope: b"sealed 1".to_vec(),
+                version: 1,
+            },
+        }
     }
 
     /// Claims as a worker does: an abandoned job first.

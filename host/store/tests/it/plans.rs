@@ -386,6 +386,18 @@ const FILL: &str = "
         '{}'
     FROM posts;
 
+    INSERT INTO webhook_endpoints
+        (tenant_id, id, url, events, secret, secret_version, status, created_at, updated_at)
+    SELECT md5('tenant' || (n % 20 + 1))::uuid, md5('endpoint' || n)::uuid, 'https://hooks.example.com/', '[]', '', 1,
+        'enabled', now() - n * INTERVAL '1 minute', now()
+    FROM generate_series(1, 2000) AS n;
+
+    INSERT INTO deliveries
+        (tenant_id, id, endpoint_id, event_id, status, attempts, created_at, finished_at)
+    SELECT e.tenant_id, e.id, (SELECT w.id FROM webhook_endpoints AS w WHERE w.tenant_id = e.tenant_id LIMIT 1), e.id,
+        'delivered', 1, e.recorded_at, e.recorded_at
+    FROM events AS e;
+
     INSERT INTO slots (id, tenant_id, subject, bucket, post_id, frees_at)
     SELECT md5('slot' || id)::uuid, tenant_id, account_id::text, 'bucket', id, created_at FROM posts;
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::{World, send};
 
 /// What answers without a key, and what it says then.
-const OPEN: [(&str, &str, u16); 12] = [
+const OPEN: [(&str, &str, u16); 13] = [
     // Signed by the platform.
     ("POST", "/api/platforms/{provider}/webhooks", 401),
     ("POST", "/api/webhooks/{provider}", 401),
@@ -25,6 +25,7 @@ const OPEN: [(&str, &str, u16); 12] = [
     ("POST", "/api/workers/token-refresh", 401),
     ("POST", "/api/workers/webhooks", 401),
     ("POST", "/api/workers/publish", 401),
+    ("POST", "/api/workers/deliver", 401),
     ("GET", "/healthz", 200),
     ("GET", "/readyz", 200),
 ];

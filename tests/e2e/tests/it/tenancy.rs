@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use patchbay_core::{AccountId, JobId, MediaId, PostId};
+use patchbay_core::{AccountId, DeliveryId, EndpointId, JobId, MediaId, PostId};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Api, POSTS, Reply, World, draft_pull, pull_post, send, video_post};
+use crate::harness::{Api, POSTS, Reply, World, draft_pull, id_of, pull_post, send, video_post};
 
 /// One operation, with an id in the place of the brace.
 struct Case {
@@ -30,6 +30,10 @@ async fn t16_a_foreign_id_is_as_unknown_as_one_that_never_was() {
         .as_str()
         .unwrap()
         .to_owned();
+    let hooks = json!({ "url": "https://hooks.example.com/" });
+    let endpoint = id_of(&world.api.post("/api/webhook-endpoints", &hooks).await.with(201));
+    let sent = world.api.poke(&format!("/api/webhook-endpoints/{endpoint}/test")).await;
+    let delivery = id_of(&sent.with(202));
     let other = world.tenant("other").await;
     let before = (world.sim.journal().calls().len(), snapshot(&world).await);
 
@@ -40,6 +44,8 @@ async fn t16_a_foreign_id_is_as_unknown_as_one_that_never_was() {
         post: PostId::from_uuid(env.ids.next()).to_string(),
         dead: JobId::from_uuid(env.ids.next()).to_string(),
         publish_id: "v_pub_url~v2.7400000000000000000".to_owned(),
+        endpoint: EndpointId::from_uuid(env.ids.next()).to_string(),
+        delivery: DeliveryId::from_uuid(env.ids.next()).to_string(),
     };
     let foreign = Ids {
         account,
@@ -47,6 +53,8 @@ async fn t16_a_foreign_id_is_as_unknown_as_one_that_never_was() {
         post,
         dead,
         publish_id,
+        endpoint,
+        delivery,
     };
     let (foreign_cases, unknown_cases) = (cases(&foreign), cases(&never));
     let mut covered = BTreeSet::new();
@@ -88,6 +96,8 @@ struct Ids {
     post: String,
     dead: String,
     publish_id: String,
+    endpoint: String,
+    delivery: String,
 }
 
 fn cases(ids: &Ids) -> Vec<Case> {
@@ -111,7 +121,14 @@ fn cases(ids: &Ids) -> Vec<Case> {
         post,
         dead,
         publish_id,
+        endpoint,
+        delivery,
     } = ids;
+    let hooks = format!("/api/webhook-endpoints/{endpoint}");
+    let told = |method, documented, path, body| Case {
+        body: Some(body),
+        ..of(method, documented, path)
+    };
     let accounts = format!("/api/platforms/tiktok/accounts/{account}");
     let posts = format!("{POSTS}/{post}");
     vec![
@@ -157,6 +174,36 @@ fn cases(ids: &Ids) -> Vec<Case> {
             "POST",
             "/api/dead-letters/{id}/replay",
             format!("/api/dead-letters/{dead}/replay"),
+        ),
+        of("GET", "/api/webhook-endpoints/{id}", hooks.clone()),
+        of("DELETE", "/api/webhook-endpoints/{id}", hooks.clone()),
+        told(
+            "PATCH",
+            "/api/webhook-endpoints/{id}",
+            hooks.clone(),
+            json!({ "enabled": false }),
+        ),
+        of(
+            "POST",
+            "/api/webhook-endpoints/{id}/rotate-secret",
+            format!("{hooks}/rotate-secret"),
+        ),
+        of("POST", "/api/webhook-endpoints/{id}/test", format!("{hooks}/test")),
+        of(
+            "GET",
+            "/api/webhook-endpoints/{id}/deliveries",
+            format!("{hooks}/deliveries"),
+        ),
+        told(
+            "POST",
+            "/api/webhook-endpoints/{id}/redeliver",
+            format!("{hooks}/redeliver"),
+            json!({}),
+        ),
+        of(
+            "POST",
+            "/api/webhook-endpoints/{id}/deliveries/{delivery}/redeliver",
+            format!("{hooks}/deliveries/{delivery}/redeliver"),
         ),
         sent(POSTS, video_post(account, media)),
         sent(POSTS, draft_pull(account)),
@@ -218,6 +265,8 @@ async fn snapshot(world: &World) -> Vec<i64> {
         "SELECT count(*) FROM accounts WHERE status = 'active'",
         "SELECT count(*) FROM media",
         "SELECT count(*) FROM slots",
+        "SELECT count(*) FROM webhook_endpoints WHERE status = 'enabled' AND secret_version = 1",
+        "SELECT count(*) FROM deliveries WHERE status = 'pending'",
     ] {
         counts.push(world.number(query).await);
     }

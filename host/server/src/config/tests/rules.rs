@@ -121,6 +121,10 @@ fn only_parts_of_the_network_can_be_opened() {
     refused("[egress]\nopen_cidrs = ['10.0.0.1/8']", "egress.open_cidrs");
     refused("[egress]\nopen_cidrs = ['0.0.0.0/0']", "egress.open_cidrs");
     refused("[egress]\nopen_cidrs = ['everything']", "egress.open_cidrs");
+    refused(
+        "[egress.simulated_receivers]\n'hooks.example.com' = '10.0.0.1:80'",
+        "egress.simulated_receivers",
+    );
 }
 
 #[test]

@@ -65,6 +65,21 @@ pub enum Op {
     ApiKey(Pick, u8),
     TouchKey(Pick),
     RevokeKey(Pick, Pick),
+    /// A tenant's endpoint.
+    Endpoint(Pick),
+    ChangeEndpoint(Pick, Option<bool>, bool),
+    Rotate(Pick, i64),
+    DeleteEndpoint(Pick),
+    Push(Pick),
+    EndDelivery {
+        lease: Pick,
+        own: bool,
+        next: u8,
+        attempt: bool,
+        disable: bool,
+    },
+    Redeliver(Pick, Pick),
+    RedeliverMany(Pick, u8),
     Purge(u8),
     List(Pick, Pick, Option<PostStatus>, u8),
 }
@@ -171,6 +186,18 @@ pub fn any() -> impl Strategy<Value = Op> {
         1 => (pick(), small()).prop_map(|(tenant, name)| Op::ApiKey(tenant, name)),
         1 => pick().prop_map(Op::TouchKey),
         1 => (pick(), pick()).prop_map(|(tenant, key)| Op::RevokeKey(tenant, key)),
+        2 => pick().prop_map(Op::Endpoint),
+        1 => (pick(), option::of(proptest::bool::ANY), proptest::bool::ANY)
+            .prop_map(|(endpoint, enabled, url)| Op::ChangeEndpoint(endpoint, enabled, url)),
+        1 => (pick(), 1..4i64).prop_map(|(endpoint, version)| Op::Rotate(endpoint, version)),
+        1 => proptest::bool::weighted(0.2).prop_flat_map(move |gone| (0..8u8).prop_map(move |endpoint| {
+            if gone { Op::DeleteEndpoint(endpoint) } else { Op::Push(endpoint) }
+        })),
+        3 => pick().prop_map(Op::Push),
+        5 => (pick(), proptest::bool::weighted(0.9), 0..4u8, proptest::bool::weighted(0.8), proptest::bool::weighted(0.2))
+            .prop_map(|(lease, own, next, attempt, disable)| Op::EndDelivery { lease, own, next, attempt, disable }),
+        2 => (pick(), pick()).prop_map(|(endpoint, delivery)| Op::Redeliver(endpoint, delivery)),
+        1 => (pick(), 1..4u8).prop_map(|(endpoint, limit)| Op::RedeliverMany(endpoint, limit)),
         2 => (1..4u8).prop_map(Op::Purge),
         3 => (pick(), pick(), option::of(status()), 1..4u8).prop_map(|(t, a, s, limit)| Op::List(t, a, s, limit)),
     ];
@@ -180,7 +207,7 @@ pub fn any() -> impl Strategy<Value = Op> {
         7 => posts,
         6 => jobs,
         4 => events,
-        3 => rest,
+        6 => rest,
     ]
 }
 

@@ -6,17 +6,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 use patchbay_app::{
     env::{Clock, FixedClock},
     model::{
-        AccountStatus, ApiKey, CommitOutcome, DataKey, DataKeyState, Flow, Job, JobKind, KeyScope, Lease, Media,
-        NewPullUrl, Observation, ObservationSource, PostStatus, PostTransition, Session,
+        AccountStatus, ApiKey, AttemptResult, CommitOutcome, DataKey, DataKeyState, Delivery, DeliveryEnd,
+        DeliveryStatus, EndpointChange, Flow, Job, JobKind, KeyScope, Lease, Media, NewPullUrl, NextDelivery,
+        Observation, ObservationSource, PostStatus, PostTransition, SealedSecret, Session,
     },
     store::{
-        AccountFilter, Claim, DeadFilter, Enqueued, EventFilter, JobEnd, PageRequest, PostEdit, PostFilter,
-        QuotaChange, SlotRequest, StepRecord, Store, StoreError, StoreResult, TakenSlot, Waiter, Window,
+        AccountFilter, Claim, DeadFilter, DeliveryFilter, Enqueued, EventFilter, JobEnd, PageRequest, PostEdit,
+        PostFilter, QuotaChange, SlotRequest, StepRecord, Store, StoreError, StoreResult, TakenSlot, Waiter, Window,
     },
 };
 use patchbay_core::{
-    AccountId, ApiKeyId, Checkpoint, EventKind, FlowId, InboxId, IncomingEvent, MediaId, MediaInfo, MediaKind, PostId,
-    Publication, SlotId, TenantId,
+    AccountId, ApiKeyId, Checkpoint, DeliveryId, EndpointId, EventKind, FlowId, InboxId, IncomingEvent, MediaId,
+    MediaInfo, MediaKind, PostId, Publication, SlotId, TenantId,
 };
 use patchbay_store::{postgres::PostgresStore, sqlite::SqliteStore};
 use uuid::Uuid;
@@ -66,6 +67,7 @@ pub async fn run(url: &str, ops: &[Op]) {
         slots: Vec::new(),
         media: Vec::new(),
         keys: Vec::new(),
+        endpoints: Vec::new(),
         targets: Vec::new(),
     };
     both!(pair, "ensure_tenant", |s| s.ensure_tenant(other, "other")).unwrap();
@@ -88,6 +90,7 @@ struct Pair {
     slots: Vec<(TenantId, SlotId)>,
     media: Vec<(TenantId, MediaId)>,
     keys: Vec<ApiKeyId>,
+    endpoints: Vec<(TenantId, EndpointId)>,
     targets: Vec<Uuid>,
 }
 
@@ -158,6 +161,14 @@ impl Pair {
                 self.job_op(op).await?;
             }
             Op::Inbox(..) | Op::Apply(..) | Op::Bury(..) => self.event_op(op).await?,
+            Op::Endpoint(..)
+            | Op::ChangeEndpoint(..)
+            | Op::Rotate(..)
+            | Op::DeleteEndpoint(..)
+            | Op::Push(..)
+            | Op::EndDelivery { .. }
+            | Op::Redeliver(..)
+            | Op::RedeliverMany(..) => self.delivery_op(op).await?,
             _ => self.other_op(op).await?,
         }
         Some(())
@@ -487,6 +498,91 @@ impl Pair {
         event
     }
 
+    async fn delivery_op(&mut self, op: &Op) -> Option<()> {
+        match *op {
+            Op::Endpoint(tenant) => {
+                // Only Patchbay's own events: those of a webhook that come together are pushed in another order.
+                let endpoint = self.make.new_endpoint(pick(&self.tenants, tenant)?, &[]);
+                let made = both!(self, op, |s| s.create_endpoint(&endpoint, 3)).ok()?;
+                self.endpoints.extend(made.map(|made| (made.tenant, made.id)));
+            }
+            Op::ChangeEndpoint(endpoint, enabled, url) => {
+                let (tenant, id) = pick(&self.endpoints, endpoint)?;
+                let change = EndpointChange {
+                    url: url.then(|| "https://other.example.com/".parse().unwrap()),
+                    enabled,
+                    ..EndpointChange::default()
+                };
+                let _ = both!(self, op, |s| s.change_endpoint(tenant, id, &change));
+            }
+            Op::Rotate(endpoint, version) => {
+                let (tenant, id) = pick(&self.endpoints, endpoint)?;
+                let envelope = b"sealed".to_vec();
+                let (secret, until) = (SealedSecret { envelope, version }, self.later(60));
+                let _ = both!(self, op, |s| s.rotate_secret(tenant, id, &secret, until));
+            }
+            Op::DeleteEndpoint(endpoint) => {
+                let (tenant, id) = pick(&self.endpoints, endpoint)?;
+                let _ = both!(self, op, |s| s.delete_endpoint(tenant, id));
+            }
+            Op::Push(endpoint) => {
+                let (tenant, id) = pick(&self.endpoints, endpoint)?;
+                let event = self.make.event("webhook.test");
+                let _ = both!(self, op, |s| s.push_to(tenant, id, &event));
+            }
+            Op::EndDelivery {
+                lease,
+                own,
+                next,
+                attempt,
+                disable,
+            } => {
+                let claims: Vec<_> = self.claims.iter().filter(|job| job.kind == JobKind::Deliver).collect();
+                let job = claims.iter().rev().nth(usize::from(lease) % claims.len().clamp(1, 3))?;
+                let end = DeliveryEnd {
+                    attempt: attempt.then(|| AttemptResult {
+                        status: Some(500),
+                        body: None,
+                        code: Some("refused".into()),
+                    }),
+                    next: match next {
+                        0 => NextDelivery::Delivered,
+                        1 => NextDelivery::Again(self.later(5)),
+                        2 => NextDelivery::Failed,
+                        _ => NextDelivery::Held,
+                    },
+                    disable: disable.then_some("gone"),
+                };
+                let tenant = if own { job.tenant } else { self.tenants[1] };
+                let (lease, id) = (job.lease(), DeliveryId::from_uuid(job.target));
+                let _ = both!(self, op, |s| s.end_delivery(lease, tenant, id, &end));
+                let _ = both!(self, op, |s| s.outgoing(tenant, id));
+            }
+            Op::Redeliver(endpoint, which) => {
+                let (tenant, id) = pick(&self.endpoints, endpoint)?;
+                let all = self.deliveries(tenant, id, DeliveryFilter::default()).await?;
+                let delivery = pick(&all, which)?.id;
+                let _ = both!(self, op, |s| s.redeliver(tenant, id, delivery));
+            }
+            Op::RedeliverMany(endpoint, limit) => {
+                let (tenant, id) = pick(&self.endpoints, endpoint)?;
+                let (all, limit) = (DeliveryFilter::default(), u32::from(limit));
+                let _ = both!(self, op, |s| s.redeliver_window(tenant, id, all, limit));
+            }
+            _ => unreachable!("not of deliveries"),
+        }
+        Some(())
+    }
+
+    async fn deliveries(&self, tenant: TenantId, id: EndpointId, filter: DeliveryFilter) -> Option<Vec<Delivery>> {
+        let page = PageRequest {
+            after: None,
+            limit: 100,
+        };
+        let found = both!(self, "deliveries", |s| s.deliveries(tenant, id, filter, page));
+        found.ok().map(|page| page.items)
+    }
+
     async fn other_op(&mut self, op: &Op) -> Option<()> {
         match *op {
             Op::Slot(which, bucket, own, limit) => {
@@ -641,6 +737,7 @@ impl Pair {
                 let _ = both!(self, op, |s| s.purge_slots(limit));
                 // Which of several goes first is nobody's business: all or none.
                 let _ = both!(self, op, |s| s.purge_jobs(now, now, 1000));
+                let _ = both!(self, op, |s| s.purge_deliveries(now, now, 1000));
                 let _ = both!(self, op, |s| async {
                     let mut gone = s.purge_media(1000).await?;
                     gone.sort();
@@ -715,6 +812,17 @@ impl Pair {
             let _ = both!(self, "events", |s| s.events(tenant, &EventFilter::default(), page));
             let _ = both!(self, "api_keys", |s| s.api_keys(tenant, page));
             let _ = both!(self, "media_bytes", |s| s.media_bytes(tenant));
+            let _ = both!(self, "endpoints", |s| s.endpoints(tenant, page));
+        }
+        for &(tenant, id) in &self.endpoints {
+            for status in DeliveryStatus::ALL {
+                let status = Some(status);
+                let filter = DeliveryFilter {
+                    status,
+                    ..DeliveryFilter::default()
+                };
+                self.deliveries(tenant, id, filter).await;
+            }
         }
         for &(tenant, post) in &self.posts {
             let _ = both!(self, "commits", |s| s.commits(tenant, post));

@@ -11,6 +11,7 @@ use patchbay_app::{
 use patchbay_core::JobId;
 use uuid::Uuid;
 
+use super::deliveries::{endpoint, pushed};
 use crate::harness::{LEASE, MINUTE, SECOND, TENANT, World, at_once, bury, claim_of};
 
 pub async fn jobs_of_one_key_never_run_at_the_same_time(w: World) {
@@ -470,6 +471,14 @@ pub async fn the_queue_is_counted(w: World) {
     w.advance(LEASE);
     let stats = w.store.job_stats().await.unwrap();
     assert_eq!((stats.due, stats.running, stats.lag), (3, 0, Some(MINUTE + LEASE)));
+}
+
+pub async fn what_waits_for_a_tenants_receiver_is_no_lag(w: World) {
+    let at = endpoint(&w, TENANT, &[]).await;
+    pushed(&w, &at).await;
+    w.advance(MINUTE);
+    let stats = w.store.job_stats().await.unwrap();
+    assert_eq!((stats.due, stats.lag), (1, None));
 }
 
 pub async fn ended_jobs_are_purged_in_bounded_steps_with_their_webhooks(w: World) {

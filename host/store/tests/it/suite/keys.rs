@@ -6,7 +6,7 @@ use patchbay_app::{
 };
 use patchbay_core::{ApiKeyId, TenantId};
 
-use super::flows::flow;
+use super::{deliveries::endpoint, flows::flow};
 use crate::harness::{MINUTE, SECOND, TENANT, World, assert_stale, at_once};
 
 pub async fn a_tenant_is_made_once(w: World) {
@@ -105,6 +105,10 @@ pub async fn sealed_rows_are_noticed(w: World) {
     w.store.start_flow(&flow(&w, 1)).await.unwrap();
     assert!(sealed().await);
     w.store.take_flow([1; 32]).await.unwrap();
+    assert!(!sealed().await);
+    let hooks = endpoint(&w, TENANT, &[]).await;
+    assert!(sealed().await);
+    w.store.delete_endpoint(TENANT, hooks.id).await.unwrap();
     assert!(!sealed().await);
     w.account("remote-1").await;
     assert!(sealed().await);

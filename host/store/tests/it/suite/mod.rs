@@ -123,6 +123,7 @@ suite! {
         a_job_woken_while_it_runs_runs_once_more,
         storing_a_job_again_moves_it_forward_and_never_back,
         the_queue_is_counted,
+        what_waits_for_a_tenants_receiver_is_no_lag,
         ended_jobs_are_purged_in_bounded_steps_with_their_webhooks,
     }
     keys {
@@ -162,6 +163,15 @@ suite! {
         a_post_that_ends_gives_its_places_to_those_who_wait,
         several_windows_are_told_at_once,
         freed_places_are_purged_in_bounded_steps,
+    }
+    deliveries {
+        endpoints_are_stored_listed_changed_and_deleted,
+        a_secret_is_rotated_once_per_version,
+        an_event_is_stored_with_its_deliveries,
+        an_attempt_is_noted_with_what_it_says_of_its_endpoint,
+        deliveries_are_sent_again_one_or_many,
+        ended_deliveries_are_purged_in_bounded_steps,
+        an_endpoint_that_is_deleted_meanwhile_fails_no_event,
     }
     tenancy {
         t16_another_tenant_sees_and_changes_nothing,

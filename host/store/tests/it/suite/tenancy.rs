@@ -1,11 +1,13 @@
 use std::time::Duration;
 
 use patchbay_app::{
-    model::JobKind,
-    store::{AccountFilter, EventFilter, PageRequest, PostFilter, RefreshLease},
+    model::{EndpointChange, JobKind, NextDelivery},
+    store::{AccountFilter, DeliveryFilter, EventFilter, PageRequest, PostFilter, RefreshLease},
 };
 
-use super::{keys::api_key, media::file, posts::publishing, slots::request};
+use super::{
+    deliveries::{end, endpoint, pushed},
+    keys::api_key, media::file, posts::publishing, slots::request};
 use crate::harness::{LEASE, MINUTE, TENANT, World, assert_stale, provider};
 
 /// Every method that takes a tenant, with another tenant's name and our ids: nothing is seen, nothing is changed.
@@ -21,6 +23,10 @@ pub async fn t16_another_tenant_sees_and_changes_nothing(w: World) {
     w.store.take_slot(&slot).await.unwrap();
     let key = api_key(&w, TENANT, "public");
     w.store.create_api_key(&key).await.unwrap();
+
+    let hooks = endpoint(&w, TENANT, &[]).await;
+    let delivery = pushed(&w, &hooks).await;
+    let sending = w.claimed(JobKind::Deliver).await;
 
     let other = w.other_tenant().await;
     let s = &w.store;
@@ -53,6 +59,23 @@ pub async fn t16_another_tenant_sees_and_changes_nothing(w: World) {
     assert_eq!(s.api_keys(other, page).await.unwrap().items, []);
     assert!(!s.revoke_api_key(other, key.id).await.unwrap());
 
+    assert_eq!(s.endpoint(other, hooks.id).await.unwrap(), None);
+    assert_eq!(s.endpoints(other, page).await.unwrap().items, []);
+    let off = EndpointChange {
+        enabled: Some(false),
+        ..EndpointChange::default()
+    };
+    assert_eq!(s.change_endpoint(other, hooks.id, &off).await.unwrap(), None);
+    assert_eq!(s.rotate_secret(other, hooks.id, &hooks.secret, w.now()).await.unwrap(), None);
+    assert!(!s.delete_endpoint(other, hooks.id).await.unwrap());
+    let all = DeliveryFilter::default();
+    assert_eq!(s.deliveries(other, hooks.id, all, page).await.unwrap().items, []);
+    assert_eq!(s.outgoing(other, delivery.id).await.unwrap(), None);
+    assert_stale(s.end_delivery(sending.lease(), other, delivery.id, &end(None, NextDelivery::Held)).await);
+    assert_eq!(s.redeliver(other, hooks.id, delivery.id).await.unwrap(), None);
+    assert_eq!(s.redeliver_window(other, hooks.id, all, 10).await.unwrap(), 0);
+    assert_eq!(s.push_to(other, hooks.id, &event).await.unwrap(), None);
+
     // A right to renew that is held by a name is not given back by the same name elsewhere.
     let lease = s.lease_refresh(TENANT, account.id, 1, "host", LEASE).await.unwrap();
     assert_eq!(lease, RefreshLease::Granted(Box::new(account.clone())));
@@ -67,6 +90,8 @@ pub async fn t16_another_tenant_sees_and_changes_nothing(w: World) {
     assert_eq!(s.media(TENANT, media.id).await.unwrap(), Some(media));
     assert_eq!(s.windows(&[slot.window]).await.unwrap()[0].used, 1);
     assert_eq!(s.api_keys(TENANT, page).await.unwrap().items, [key]);
+    assert_eq!(s.endpoints(TENANT, page).await.unwrap().items, std::slice::from_ref(&hooks));
+    assert_eq!(s.deliveries(TENANT, hooks.id, all, page).await.unwrap().items, [delivery]);
     let events = s.events(TENANT, &EventFilter::default(), page).await.unwrap().items;
-    assert_eq!(events.len(), 1, "the connect alone");
+    assert_eq!(events.len(), 2, "the connect and the test alone");
 }

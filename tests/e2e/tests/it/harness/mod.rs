@@ -8,6 +8,7 @@ pub mod client;
 pub mod database;
 pub mod media;
 pub mod raw;
+pub mod receiver;
 mod setup;
 mod wanted;
 pub mod webhook;

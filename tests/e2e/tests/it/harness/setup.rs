@@ -1,6 +1,13 @@
 //! How a world is put together: listener, platform, configuration, host.
 
-use std::{path::Path, sync::Arc, sync::OnceLock};
+use std::{
+    io,
+    net::IpAddr,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
+
+use async_trait::async_trait;
 
 use chrono::{DateTime, TimeDelta};
 use patchbay_app::{
@@ -8,6 +15,7 @@ use patchbay_app::{
     model::KeyScope,
 };
 use patchbay_core::TenantId;
+use patchbay_egress::Lookup;
 use patchbay_server::{
     config::Config,
     host::{self, Start},
@@ -193,12 +201,26 @@ async fn start_host(
         }),
         store_clock: clocks.map(|clocks| clocks.store.clone() as Arc<_>),
         metrics: Some(metrics()),
+        lookup: Some(Arc::new(Names)),
         allow_unsafe_durability: true,
         ..Start::default()
     };
     serve::start(host::build(config, start).await.unwrap(), listener)
         .await
         .unwrap()
+}
+
+/// No test asks a name server. `inside.example.com` has addresses of which one leads inside, and no other name has any.
+struct Names;
+
+#[async_trait]
+impl Lookup for Names {
+    async fn lookup(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        match name {
+            "inside.example.com" => Ok(vec![[1, 1, 1, 1].into(), [127, 0, 0, 1].into()]),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
 }
 
 /// One recorder for the whole test process.

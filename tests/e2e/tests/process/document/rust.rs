@@ -53,7 +53,7 @@ async fn typed_requests_and_answers_go_from_nothing_to_a_published_post() {
 
     let mut wanted = NewPost {
         account_id: account.id.clone(),
-        allow_duplicate: false,
+        allow_duplicate: None,
         kind: "video".to_owned(),
         media: vec![MediaItem {
             id: Some(media.id),

@@ -17,15 +17,17 @@ async function start() {
 }
 
 function show(document_) {
-  const { info, tags, components } = document_;
+  const { info, tags, components, webhooks = {} } = document_;
   $('version').textContent = info.version;
   $('version').hidden = false;
   $('lead').replaceChildren(...prose(info.description));
-  const operations = operationsOf(document_);
+  const operations = operationsOf(document_.paths);
   const groups = tags.map((tag) => group(tag, operations.filter((operation) => operation.tags[0] === tag.name), document_));
   const schemas = Object.entries(components.schemas).sort(([a], [b]) => a.localeCompare(b));
+  const pushed = { name: 'pushed', description: 'What webhook endpoints are sent, one message an event' };
   $('operations').replaceChildren(
     ...groups,
+    group(pushed, operationsOf(webhooks), document_),
     el('section', { class: 'group', 'aria-labelledby': 'schemas' }, el('h2', { id: 'schemas' }, 'Schemas'), schemas.map(schemaCard)),
   );
   $('find').hidden = false;
@@ -36,7 +38,7 @@ function show(document_) {
   window.addEventListener('hashchange', goToPlace);
 }
 
-const operationsOf = ({ paths }) =>
+const operationsOf = (paths) =>
   Object.entries(paths).flatMap(([path, item]) =>
     Object.entries(item).map(([method, operation]) => ({ path, method, ...operation })),
   );

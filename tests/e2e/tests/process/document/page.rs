@@ -52,10 +52,9 @@ async fn the_page_shows_the_whole_document() {
     assert!(console.is_empty(), "{}", console.join("\n"));
 
     let document: Value = serde_json::from_str(&Api::new(&host.url, None).get("/api/openapi.json").await.text).unwrap();
-    let operations = document["paths"]
-        .as_object()
-        .unwrap()
-        .values()
+    let operations = ["paths", "webhooks"]
+        .into_iter()
+        .flat_map(|section| document[section].as_object().unwrap().values())
         .flat_map(|path| path.as_object().unwrap().values());
     let operations = operations.map(|operation| operation["operationId"].as_str().unwrap().to_owned());
     let schemas = document["components"]["schemas"].as_object().unwrap().keys();

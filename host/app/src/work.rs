@@ -30,14 +30,14 @@ const READ_APART: Duration = Duration::from_secs(1);
 /// Tries to tell a platform that a grant is over, before the tokens are erased all the same.
 const MAX_REVOKES: i32 = 5;
 
-/// Whose turn it is among tenants, and what runs for each in this process.
+/// Whose turn it is among tenants, and what runs for each in this process, kind by kind.
 #[derive(Default)]
 pub(crate) struct Turns(Mutex<TurnState>);
 
 #[derive(Default)]
 struct TurnState {
-    last: Option<TenantId>,
-    running: HashMap<TenantId, usize>,
+    last: HashMap<JobKind, TenantId>,
+    running: HashMap<(JobKind, TenantId), usize>,
 }
 
 impl Turns {
@@ -45,34 +45,43 @@ impl Turns {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The tenant that was served last, and those that have all the places they may have.
-    fn next(&self, most: usize) -> (Option<TenantId>, Vec<TenantId>) {
+    /// The tenant that was served last with a kind, and those that have all the places they may have.
+    fn next(&self, kind: JobKind, most: usize) -> (Option<TenantId>, Vec<TenantId>) {
         let state = self.state();
-        let full = state.running.iter().filter(|(_, count)| **count >= most);
-        (state.last, full.map(|(tenant, _)| *tenant).collect())
+        let full = state
+            .running
+            .iter()
+            .filter(|((of, _), count)| *of == kind && **count >= most);
+        (
+            state.last.get(&kind).copied(),
+            full.map(|((_, tenant), _)| *tenant).collect(),
+        )
     }
 
-    fn begin(&self, tenant: TenantId) -> Turn<'_> {
+    fn begin(&self, kind: JobKind, tenant: TenantId) -> Turn<'_> {
         let mut state = self.state();
-        state.last = Some(tenant);
-        *state.running.entry(tenant).or_default() += 1;
-        Turn { turns: self, tenant }
+        state.last.insert(kind, tenant);
+        *state.running.entry((kind, tenant)).or_default() += 1;
+        Turn {
+            turns: self,
+            key: (kind, tenant),
+        }
     }
 }
 
 /// One running job of a tenant.
 struct Turn<'a> {
     turns: &'a Turns,
-    tenant: TenantId,
+    key: (JobKind, TenantId),
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut state = self.turns.state();
-        if let Some(count) = state.running.get_mut(&self.tenant) {
+        if let Some(count) = state.running.get_mut(&self.key) {
             *count -= 1;
             if *count == 0 {
-                state.running.remove(&self.tenant);
+                state.running.remove(&self.key);
             }
         }
     }
@@ -125,7 +134,7 @@ async fn run_turn(app: &Arc<App>, kind: JobKind, most_per_tenant: usize) -> Resu
     let jobs = if let Some(job) = app.store.take_over(kind, LEASE).await? {
         vec![job]
     } else {
-        let (after, except) = app.turns.next(most_per_tenant);
+        let (after, except) = app.turns.next(kind, most_per_tenant);
         let claim = Claim {
             kind,
             limit: 1,
@@ -135,7 +144,7 @@ async fn run_turn(app: &Arc<App>, kind: JobKind, most_per_tenant: usize) -> Resu
         };
         app.store.claim_jobs(claim).await?
     };
-    let _turns: Vec<_> = jobs.iter().map(|job| app.turns.begin(job.tenant)).collect();
+    let _turns: Vec<_> = jobs.iter().map(|job| app.turns.begin(kind, job.tenant)).collect();
     run_claimed(app, kind, &jobs).await
 }
 
@@ -276,14 +285,20 @@ mod tests {
     fn a_tenant_that_has_its_places_waits_until_one_ends() {
         let turns = Turns::default();
         let tenant = |n| TenantId::from_uuid(uuid::Uuid::from_u128(n));
-        assert_eq!(turns.next(1), (None, Vec::new()));
-        let first = turns.begin(tenant(1));
-        let second = turns.begin(tenant(1));
-        assert_eq!(turns.next(2), (Some(tenant(1)), vec![tenant(1)]));
-        assert_eq!(turns.next(3).1, Vec::new());
+        let next = |most| turns.next(JobKind::Publish, most);
+        assert_eq!(next(1), (None, Vec::new()));
+        let first = turns.begin(JobKind::Publish, tenant(1));
+        let second = turns.begin(JobKind::Publish, tenant(1));
+        assert_eq!(next(2), (Some(tenant(1)), vec![tenant(1)]));
+        assert_eq!(next(3).1, Vec::new());
+        assert_eq!(
+            turns.next(JobKind::Deliver, 1),
+            (None, Vec::new()),
+            "each kind has places of its own"
+        );
         drop(first);
-        assert_eq!(turns.next(2).1, Vec::new());
+        assert_eq!(next(2).1, Vec::new());
         drop(second);
-        assert_eq!(turns.next(1), (Some(tenant(1)), Vec::new()));
+        assert_eq!(next(1), (Some(tenant(1)), Vec::new()));
     }
 }

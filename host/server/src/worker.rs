@@ -124,9 +124,14 @@ pub async fn tidy(host: &Host) -> Result<(), StoreError> {
     store.purge_pull_urls(PURGE_BATCH).await?;
     let now = store.now().await?;
     let keep = &host.config.workers;
-    store
-        .purge_deliveries(now - keep.keep_done, now - keep.keep_dead, PURGE_BATCH)
-        .await?;
+    for _ in 0..PURGE_ROUNDS {
+        let gone = store
+            .purge_deliveries(now - keep.keep_done, now - keep.keep_dead, PURGE_BATCH)
+            .await?;
+        if gone < u64::from(PURGE_BATCH) {
+            break;
+        }
+    }
     for _ in 0..PURGE_ROUNDS {
         let gone = store
             .purge_jobs(now - keep.keep_done, now - keep.keep_dead, PURGE_BATCH)

@@ -12,7 +12,7 @@ use patchbay_core::{
 };
 use serde::{Deserialize, Serialize};
 
-/// How long the same content is not posted to the same account once more, unless the first one came to nothing.
+/// How long after a post has ended its content is not posted to the same account once more, unless it came to nothing.
 pub const DUPLICATE_WINDOW: TimeDelta = TimeDelta::hours(24);
 
 /// Where a post is.

@@ -59,6 +59,12 @@ pub struct Checked {
     pub limits: Vec<LimitUse>,
 }
 
+impl Checked {
+    fn is_doubled_by(&self, other: &Self) -> bool {
+        self.account.id == other.account.id && self.content_hash.is_some() && self.content_hash == other.content_hash
+    }
+}
+
 /// A stored post.
 #[derive(Debug)]
 pub struct Submitted {
@@ -134,7 +140,10 @@ pub async fn submit(
     if let Some(posts) = request.earlier(app, tenant).await? {
         return one(app, posts, true).await;
     }
-    let checked = check(app, tenant, provider, wanted).await?;
+    let checked = match check(app, tenant, provider, wanted).await {
+        Ok(checked) => checked,
+        Err(problem) => return one(app, request.earlier_than(app, tenant, problem).await?, true).await,
+    };
     let (posts, replayed) = request.store(app, vec![checked], None, None).await?;
     one(app, posts, replayed).await
 }
@@ -160,10 +169,21 @@ pub async fn submit_all(
     if let Some(posts) = request.earlier(app, tenant).await? {
         return Ok((posts, true));
     }
-    let mut all = Vec::with_capacity(wanted.len());
+    let mut all: Vec<Checked> = Vec::with_capacity(wanted.len());
     for (index, wanted) in wanted.into_iter().enumerate() {
-        let checked = check(app, tenant, None, wanted).await;
-        all.push(checked.map_err(|problem| of_target(index, problem))?);
+        let checked = match check(app, tenant, None, wanted).await {
+            Ok(checked) => checked,
+            Err(problem) => {
+                let posts = request.earlier_than(app, tenant, of_target(index, problem)).await?;
+                return Ok((posts, true));
+            }
+        };
+        if all.iter().any(|other| other.is_doubled_by(&checked)) {
+            let detail =
+                "Another target is the same content for the same account. Change it, or send `allow_duplicate`.";
+            return Err(of_target(index, Problem::new(ProblemKind::DuplicateContent, detail)));
+        }
+        all.push(checked);
     }
     let group = GroupId::from_uuid(app.env.ids.next());
     request.store(app, all, Some(group), None).await
@@ -263,6 +283,14 @@ impl Request<'_> {
         }
     }
 
+    /// The same, for a request that was found to double a post: it may be its own, stored while this one was checked.
+    async fn earlier_than(&self, app: &App, tenant: TenantId, problem: Problem) -> Result<Vec<PostRecord>, Problem> {
+        if problem.kind != ProblemKind::DuplicateContent {
+            return Err(problem);
+        }
+        self.earlier(app, tenant).await?.ok_or(problem)
+    }
+
     /// Stores posts of one tenant. The same request may have come at the same time: `true`.
     async fn store(
         self,
@@ -331,7 +359,10 @@ impl Request<'_> {
 pub(super) fn duplicate(twin: PostId) -> Problem {
     Problem::new(
         ProblemKind::DuplicateContent,
-        format!("{twin} has the same content, and is less than 24 hours old. Change it, or send `allow_duplicate`."),
+        format!(
+            "{twin} has the same content, and is still to come or ended less than 24 hours ago. Change it, or send \
+             `allow_duplicate`."
+        ),
     )
 }
 

@@ -186,7 +186,8 @@ impl Deliveries for PostgresStore {
                      FROM deliveries
                      WHERE finished_at IS NOT NULL AND status = $1 AND finished_at < $2
                      ORDER BY finished_at
-                     LIMIT $3)",
+                     LIMIT $3
+                     FOR UPDATE SKIP LOCKED)",
             )
             .bind(status.as_str())
             .bind(before)

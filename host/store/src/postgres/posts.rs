@@ -67,7 +67,9 @@ impl Posts for PostgresStore {
             "SELECT id
              FROM posts
              WHERE tenant_id = $1 AND account_id = $2 AND content_hash = $3
-                 AND status NOT IN ('failed', 'cancelled') AND created_at > COALESCE($4, now()) - $5::interval",
+                 AND status NOT IN ('failed', 'cancelled')
+                 AND (status IN ('queued', 'publishing')
+                     OR COALESCE(finished_at, created_at) > COALESCE($4, now()) - $5::interval)",
         )
         .bind(tenant.as_uuid())
         .bind(account.as_uuid())
@@ -356,6 +358,8 @@ impl Posts for PostgresStore {
             .await;
             let row = match (row, twin) {
                 (Err(error), Some(twin)) if is_duplicate(&error) => return Ok(Some(EditOutcome::Duplicate(twin))),
+                // It was stored this moment.
+                (Err(error), None) if is_duplicate(&error) => return Err(StoreError::Stale),
                 (row, _) => row.map_err(db)?,
             };
             if edit.scheduled_at != post.scheduled_at {
@@ -522,7 +526,8 @@ async fn read_key(
     let Some(row) = row else { return Ok(None) };
     let fingerprint = Cells::of(&row, "posts").digest("fingerprint")?;
     let post = rows::post(&row)?;
-    let Some(group) = post.group else {
+    // A retry is in the group of what it retries, and was asked for alone.
+    let Some(group) = post.group.filter(|_| post.retry_of.is_none()) else {
         return Ok(Some((fingerprint, vec![post])));
     };
     let rows = sqlx::query(concat!(
@@ -539,8 +544,8 @@ async fn read_key(
     Ok(Some((fingerprint, posts)))
 }
 
-/// Takes their content from posts of an account that another one does not double: they came to nothing, or were asked for
-/// long ago.
+/// Takes their content from posts of an account that another one does not double: they came to nothing, or ended long
+/// ago.
 async fn free_content(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -552,7 +557,8 @@ async fn free_content(
         "UPDATE posts
          SET content_hash = NULL
          WHERE tenant_id = $1 AND account_id = $2 AND content_hash = $3
-             AND (status IN ('failed', 'cancelled') OR created_at <= $4)",
+             AND (status IN ('failed', 'cancelled')
+                 OR status NOT IN ('queued', 'publishing') AND COALESCE(finished_at, created_at) <= $4)",
     )
     .bind(tenant.as_uuid())
     .bind(account.as_uuid())

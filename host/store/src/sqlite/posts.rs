@@ -58,7 +58,8 @@ impl Posts for SqliteStore {
             "SELECT id
              FROM posts
              WHERE tenant_id = $1 AND account_id = $2 AND content_hash = $3
-                 AND status NOT IN ('failed', 'cancelled') AND created_at > $4",
+                 AND status NOT IN ('failed', 'cancelled')
+                 AND (status IN ('queued', 'publishing') OR COALESCE(finished_at, created_at) > $4)",
         )
         .bind(tenant.as_uuid())
         .bind(account.as_uuid())
@@ -508,7 +509,8 @@ async fn read_key(
     let Some(row) = row else { return Ok(None) };
     let fingerprint = Cells::of(&row, "posts").digest("fingerprint")?;
     let post = rows::post(&row)?;
-    let Some(group) = post.group else {
+    // A retry is in the group of what it retries, and was asked for alone.
+    let Some(group) = post.group.filter(|_| post.retry_of.is_none()) else {
         return Ok(Some((fingerprint, vec![post])));
     };
     let rows = sqlx::query(concat!(
@@ -525,8 +527,8 @@ async fn read_key(
     Ok(Some((fingerprint, posts)))
 }
 
-/// Takes their content from posts of an account that another one does not double: they came to nothing, or were asked for
-/// long ago.
+/// Takes their content from posts of an account that another one does not double: they came to nothing, or ended long
+/// ago.
 async fn free_content(
     connection: &mut SqliteConnection,
     tenant: TenantId,
@@ -538,7 +540,8 @@ async fn free_content(
         "UPDATE posts
          SET content_hash = NULL
          WHERE tenant_id = $1 AND account_id = $2 AND content_hash = $3
-             AND (status IN ('failed', 'cancelled') OR created_at <= $4)",
+             AND (status IN ('failed', 'cancelled')
+                 OR status NOT IN ('queued', 'publishing') AND COALESCE(finished_at, created_at) <= $4)",
     )
     .bind(tenant.as_uuid())
     .bind(account.as_uuid())

@@ -409,6 +409,18 @@ async fn one_request_posts_to_several_accounts() {
         let found: Vec<_> = found["data"].as_array().unwrap().iter().map(id_of).rev().collect();
         assert_eq!(found, ids(&group));
         assert_eq!(world.sim.oracle().posts().len(), 2);
+
+        // One of them is retried like any other, and once.
+        let mut bad = wanted.clone();
+        bad["title"] = json!("Refused");
+        bad["targets"].as_array_mut().unwrap().pop();
+        let group = ask("alone", &bad).await.with(202);
+        let id = id_of(&group["data"][0]);
+        world.api.delete(&format!("{POSTS}/{id}")).await.ok();
+        let path = format!("{POSTS}/{id}/retry");
+        let first = world.api.poke(&path).await.with(202);
+        assert_eq!((&first["retry_of"], &first["group_id"]), (&json!(id), &group["id"]));
+        assert_eq!(id_of(&world.api.poke(&path).await.with(202)), id_of(&first));
     })
     .await;
 }
@@ -440,9 +452,10 @@ async fn of_several_targets_all_are_taken_or_none() {
     assert_eq!(world.api.get(ALL_POSTS).await.ok()["data"], json!([]));
 
     // Twenty times the same to one account is nothing that anybody means.
-    ask(Value::Array(vec![good.clone(); 20]))
+    let same = ask(Value::Array(vec![good.clone(); 20]))
         .await
         .problem(409, "duplicate_content");
+    assert_eq!(same["errors"][0]["pointer"], "/targets/1", "{same}");
     assert_eq!(world.api.get(ALL_POSTS).await.ok()["data"], json!([]));
     let several: Vec<_> = (0..20)
         .map(|number| {
@@ -504,6 +517,39 @@ async fn the_same_is_not_posted_twice_to_an_account_unless_it_is_meant() {
         world.published(&again).await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_overtaken_by_its_repeat_doubles_nothing() {
+    let world = World::new().await;
+    let account = world.connect().await;
+    let mut wanted = pull_post(&account);
+    wanted["allow_duplicate"] = json!(false);
+    let late = Fault::new("creator_info", Action::Delay { ms: 3_000 }).once();
+    world.sim.faults().put("late", late);
+    let ask = || {
+        let request = world
+            .api
+            .request(Method::POST, POSTS)
+            .header("idempotency-key", "order-1");
+        send(request.json(&wanted))
+    };
+    let asked = world.calls("creator_info");
+    let first = async {
+        let first = ask().await;
+        (
+            first.header("idempotency-replayed").map(str::to_owned),
+            id_of(&first.with(202)),
+        )
+    };
+    let repeat = async {
+        while world.calls("creator_info") == asked {
+            tokio::task::yield_now().await;
+        }
+        id_of(&ask().await.with(202))
+    };
+    let (first, repeat) = tokio::join!(first, repeat);
+    assert_eq!(first, (Some("true".to_owned()), repeat));
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     auth::Caller,
-    extract::{Item, JsonBody, Paging, id, next_cursor},
+    extract::{Item, JsonBody, Paging, id, next_cursor, window},
     problem::{ApiResult, ProblemBody},
 };
 use crate::host::Host;
@@ -205,6 +205,7 @@ pub async fn replay_many(
 }
 
 fn filter(kind: Option<&str>, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>) -> Result<DeadFilter, Problem> {
+    let (from, to) = window(from, to)?;
     let kind = kind.map(str::parse::<JobKind>).transpose().map_err(|_| {
         let known: Vec<_> = JobKind::ALL.iter().map(|kind| kind.as_str()).collect();
         let issue = FieldIssue::new("/kind", "unknown", format!("Use one of: {}.", known.join(", ")));

@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     auth::Caller,
-    extract::{Item, JsonBody, Paging, id, next_cursor},
+    extract::{Item, JsonBody, Paging, id, next_cursor, window},
     problem::{ApiResult, ProblemBody},
     webhook_endpoints::{endpoint_id, may_change},
 };
@@ -170,10 +170,11 @@ pub async fn list_deliveries(
     let endpoint = endpoint_id(&item)?;
     let bound = format!("{}/{endpoint}/deliveries/{wanted:?}", caller.tenant);
     let page = paging.request(&host, &bound)?;
+    let (from, to) = window(wanted.from, wanted.to)?;
     let filter = DeliveryFilter {
         status: status(wanted.status.as_deref(), &DeliveryStatus::ALL)?,
-        from: wanted.from,
-        to: wanted.to,
+        from,
+        to,
     };
     endpoints::find(&host.app, caller.tenant, endpoint).await?;
     let found = host.app.store.deliveries(caller.tenant, endpoint, filter, page).await?;
@@ -231,13 +232,14 @@ pub async fn redeliver_many(
 ) -> ApiResult<(StatusCode, Json<Redelivered>)> {
     may_change(&caller)?;
     let endpoint = endpoint_id(&item)?;
+    let (from, to) = window(wanted.from, wanted.to)?;
     let filter = DeliveryFilter {
         status: status(
             wanted.status.as_deref(),
             &[DeliveryStatus::Failed, DeliveryStatus::Held],
         )?,
-        from: wanted.from,
-        to: wanted.to,
+        from,
+        to,
     };
     let redelivered = endpoints::redeliver_window(&host.app, caller.tenant, endpoint, filter).await?;
     let more = redelivered == u64::from(endpoints::WINDOW);

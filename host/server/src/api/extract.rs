@@ -7,6 +7,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Path, Request},
     http::{header, request::Parts},
 };
+use chrono::{DateTime, Datelike, Utc};
 use patchbay_app::{
     problem::{Problem, ProblemKind},
     registry::Registered,
@@ -69,6 +70,33 @@ impl FromRequestParts<Host> for Item {
 pub fn id<T: FromStr>(text: &str, what: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| Problem::not_found(what))
 }
+
+/// A time that a caller names. RFC 3339 has years of four digits, and databases go not much further.
+///
+/// # Errors
+/// It has another year.
+pub fn named_time(pointer: &str, time: Option<DateTime<Utc>>) -> Result<Option<DateTime<Utc>>, FieldIssue> {
+    match time {
+        Some(time) if !(0..=9999).contains(&time.year()) => Err(FieldIssue::new(
+            pointer.to_owned(),
+            "time",
+            "Years are from 0000 to 9999.",
+        )),
+        time => Ok(time),
+    }
+}
+
+/// The times between which something is looked for.
+///
+/// # Errors
+/// As [`named_time`].
+pub fn window(from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>) -> Result<Window, Problem> {
+    let read = |pointer, time| named_time(pointer, time).map_err(|issue| Problem::invalid(vec![issue]));
+    Ok((read("/from", from)?, read("/to", to)?))
+}
+
+/// See [`window`].
+pub type Window = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
 
 /// A JSON body: capped, at most 64 levels deep, without unknown fields.
 pub struct JsonBody<T>(pub T);

@@ -26,6 +26,31 @@ fn names(problem: &Value, pointer: &str, code: &str) {
     );
 }
 
+/// One database knows such years, and the other does not.
+#[tokio::test]
+async fn years_have_four_digits() {
+    let world = World::new().await;
+    let account = world.connect().await;
+    for time in ["-100000-01-01T00:00:00Z", "+12000-01-01T00:00:00Z"] {
+        let mut wanted = pull_post(&account);
+        wanted["scheduled_at"] = json!(time);
+        let problem = world.api.post(POSTS, &wanted).await.problem(422, "invalid");
+        assert_eq!(problem["errors"][0]["pointer"], "/scheduled_at", "{problem}");
+        let replay = json!({ "from": time });
+        world
+            .api
+            .post("/api/dead-letters/replay", &replay)
+            .await
+            .problem(422, "invalid");
+        let query = time.replace('+', "%2B");
+        world
+            .api
+            .get(&format!("/api/dead-letters?to={query}"))
+            .await
+            .problem(422, "invalid");
+    }
+}
+
 #[tokio::test]
 async fn an_unknown_provider_is_404_on_every_path_that_names_one() {
     let world = World::new().await;

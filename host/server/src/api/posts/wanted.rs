@@ -9,7 +9,10 @@ use patchbay_core::{FieldIssue, PostKind, PostMode};
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
-use super::{super::extract::id, local_time::LocalTime};
+use super::{
+    super::extract::{id, named_time},
+    local_time::LocalTime,
+};
 
 /// The platform's own options.
 type Options = serde_json::Map<String, serde_json::Value>;
@@ -292,7 +295,10 @@ fn read_time(
     issues: &mut Vec<FieldIssue>,
 ) -> Option<DateTime<Utc>> {
     match (at, local) {
-        (at, None) => at,
+        (at, None) => named_time("/scheduled_at", at).unwrap_or_else(|issue| {
+            issues.push(issue);
+            None
+        }),
         (None, Some(local)) => local.read().map_err(|issue| issues.push(issue)).ok(),
         (Some(_), Some(_)) => {
             let message = "Give either `scheduled_at` or `scheduled_local`.";

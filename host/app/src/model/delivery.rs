@@ -237,6 +237,8 @@ pub struct DeliveryEnd {
     pub next: NextDelivery,
     /// Disable the endpoint, with this code.
     pub disable: Option<&'static str>,
+    /// The endpoint's last change, as the attempt has seen it: what is said of it is true of no other.
+    pub seen: DateTime<Utc>,
 }
 
 /// See [`DeliveryEnd`].

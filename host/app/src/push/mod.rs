@@ -81,6 +81,7 @@ pub(crate) async fn run(app: &Arc<App>, job: &Job) -> Result<(), StoreError> {
             attempt: None,
             next: NextDelivery::Held,
             disable: None,
+            seen: outgoing.endpoint.updated_at,
         }
     } else if job.lost >= MAX_LOST {
         error!(delivery.id = %id, "Sending a delivery ends the worker; it is given up");
@@ -88,6 +89,7 @@ pub(crate) async fn run(app: &Arc<App>, job: &Job) -> Result<(), StoreError> {
             attempt: Some(failed("quarantined")),
             next: NextDelivery::Failed,
             disable: None,
+            seen: outgoing.endpoint.updated_at,
         }
     } else {
         let (result, asked) = attempt(app, &outgoing, job).await?;
@@ -221,6 +223,7 @@ fn judge(app: &App, job: &Job, endpoint: &Endpoint, result: AttemptResult, asked
         attempt: Some(result),
         next,
         disable,
+        seen: endpoint.updated_at,
     }
 }
 

@@ -257,10 +257,11 @@ async fn note_endpoint(
              SET failing_since = NULL
              WHERE tenant_id = $1
                  AND id = (SELECT endpoint_id FROM deliveries WHERE tenant_id = $1 AND id = $2)
-                 AND failing_since IS NOT NULL",
+                 AND failing_since IS NOT NULL AND updated_at = $3",
         )
         .bind(tenant.as_uuid())
         .bind(id.as_uuid())
+        .bind(micros(end.seen))
         .execute(connection)
         .await
         .map_err(db)?;
@@ -273,12 +274,14 @@ async fn note_endpoint(
                  disabled_at = CASE WHEN $3 IS NOT NULL THEN $4 END
              WHERE tenant_id = $1
                  AND id = (SELECT endpoint_id FROM deliveries WHERE tenant_id = $1 AND id = $2)
-                 AND status = 'enabled' AND (failing_since IS NULL OR $3 IS NOT NULL)",
+                 AND status = 'enabled' AND (failing_since IS NULL OR $3 IS NOT NULL)
+                 AND updated_at = $5",
         )
         .bind(tenant.as_uuid())
         .bind(id.as_uuid())
         .bind(end.disable)
         .bind(micros(now))
+        .bind(micros(end.seen))
         .execute(connection)
         .await
         .map_err(db)?;

@@ -539,6 +539,8 @@ impl Pair {
             } => {
                 let claims: Vec<_> = self.claims.iter().filter(|job| job.kind == JobKind::Deliver).collect();
                 let job = claims.iter().rev().nth(usize::from(lease) % claims.len().clamp(1, 3))?;
+                let id = DeliveryId::from_uuid(job.target);
+                let sent = both!(self, "outgoing", |s| s.outgoing(job.tenant, id)).ok()?;
                 let end = DeliveryEnd {
                     attempt: attempt.then(|| AttemptResult {
                         status: Some(500),
@@ -552,9 +554,10 @@ impl Pair {
                         _ => NextDelivery::Held,
                     },
                     disable: disable.then_some("gone"),
+                    seen: sent.map_or_else(|| self.later(0), |sent| sent.endpoint.updated_at),
                 };
                 let tenant = if own { job.tenant } else { self.tenants[1] };
-                let (lease, id) = (job.lease(), DeliveryId::from_uuid(job.target));
+                let lease = job.lease();
                 let _ = both!(self, op, |s| s.end_delivery(lease, tenant, id, &end));
                 let _ = both!(self, op, |s| s.outgoing(tenant, id));
             }

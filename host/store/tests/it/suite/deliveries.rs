@@ -43,8 +43,13 @@ fn refused() -> AttemptResult {
     }
 }
 
-pub fn end(attempt: Option<AttemptResult>, next: NextDelivery) -> DeliveryEnd {
-    DeliveryEnd { attempt, next, disable: None }
+pub fn end(endpoint: &Endpoint, attempt: Option<AttemptResult>, next: NextDelivery) -> DeliveryEnd {
+    DeliveryEnd {
+        attempt,
+        next,
+        disable: None,
+        seen: endpoint.updated_at,
+    }
 }
 
 pub async fn endpoints_are_stored_listed_changed_and_deleted(w: World) {
@@ -197,7 +202,7 @@ pub async fn an_attempt_is_noted_with_what_it_says_of_its_endpoint(w: World) {
     assert_eq!(job.target, delivery.id.as_uuid());
     w.advance(SECOND);
     let failed_at = w.now();
-    let again = end(Some(refused()), NextDelivery::Again(w.later(MINUTE)));
+    let again = end(&at, Some(refused()), NextDelivery::Again(w.later(MINUTE)));
     w.store.end_delivery(job.lease(), TENANT, delivery.id, &again).await.unwrap();
     assert_stale(w.store.end_delivery(job.lease(), TENANT, delivery.id, &again).await);
     let noted = deliveries(&w, &at).await.remove(0);
@@ -224,7 +229,7 @@ pub async fn an_attempt_is_noted_with_what_it_says_of_its_endpoint(w: World) {
     w.advance(MINUTE);
     let job = w.claimed(JobKind::Deliver).await;
     assert_eq!(job.attempts, 2);
-    let later = end(Some(refused()), NextDelivery::Again(w.later(MINUTE)));
+    let later = end(&at, Some(refused()), NextDelivery::Again(w.later(MINUTE)));
     w.store.end_delivery(job.lease(), TENANT, delivery.id, &later).await.unwrap();
     assert_eq!(since(reload(&w, &at).await), Some(failed_at), "since the first failure");
     // A new URL has a clean slate.
@@ -240,17 +245,35 @@ pub async fn an_attempt_is_noted_with_what_it_says_of_its_endpoint(w: World) {
         status: Some(204),
         ..AttemptResult::default()
     };
-    w.store.end_delivery(job.lease(), TENANT, delivery.id, &end(Some(taken), NextDelivery::Delivered)).await.unwrap();
+    w.store.end_delivery(job.lease(), TENANT, delivery.id, &end(&at, Some(taken), NextDelivery::Delivered)).await.unwrap();
     let noted = deliveries(&w, &at).await.remove(0);
     assert_eq!((noted.status, noted.attempts, noted.finished_at), (DeliveryStatus::Delivered, 3, Some(w.now())));
     assert_eq!(since(reload(&w, &at).await), None);
+
+    // An attempt that began before a change says nothing of what the endpoint is now.
+    let before = reload(&w, &at).await;
+    w.advance(SECOND);
+    let late = pushed(&w, &at).await;
+    let job = w.claimed(JobKind::Deliver).await;
+    let url = EndpointChange {
+        url: Some("https://elsewhere.example.com/".parse().unwrap()),
+        ..EndpointChange::default()
+    };
+    w.store.change_endpoint(TENANT, at.id, &url).await.unwrap().unwrap();
+    let gone = DeliveryEnd {
+        disable: Some("gone"),
+        ..end(&before, Some(refused()), NextDelivery::Failed)
+    };
+    w.store.end_delivery(job.lease(), TENANT, late.id, &gone).await.unwrap();
+    let at = reload(&w, &at).await;
+    assert_eq!(at.status, EndpointStatus::Enabled { failing_since: None });
 
     let gone = pushed(&w, &at).await;
     let next = pushed(&w, &at).await;
     let job = w.claimed(JobKind::Deliver).await;
     let disable = DeliveryEnd {
         disable: Some("gone"),
-        ..end(Some(refused()), NextDelivery::Failed)
+        ..end(&at, Some(refused()), NextDelivery::Failed)
     };
     w.store.end_delivery(job.lease(), TENANT, gone.id, &disable).await.unwrap();
     let disabled = EndpointStatus::Disabled {
@@ -260,7 +283,7 @@ pub async fn an_attempt_is_noted_with_what_it_says_of_its_endpoint(w: World) {
     assert_eq!(reload(&w, &at).await.status, disabled);
     w.advance(SECOND);
     let job = w.claimed(JobKind::Deliver).await;
-    w.store.end_delivery(job.lease(), TENANT, next.id, &end(None, NextDelivery::Held)).await.unwrap();
+    w.store.end_delivery(job.lease(), TENANT, next.id, &end(&at, None, NextDelivery::Held)).await.unwrap();
     let held = w.store.outgoing(TENANT, next.id).await.unwrap().unwrap();
     assert_eq!((held.delivery.status, held.delivery.attempts, held.delivery.last), (DeliveryStatus::Held, 0, None));
     assert_eq!(held.endpoint.status, disabled);
@@ -273,7 +296,7 @@ pub async fn deliveries_are_sent_again_one_or_many(w: World) {
     for next in [NextDelivery::Failed, NextDelivery::Held, NextDelivery::Delivered, NextDelivery::Failed] {
         let delivery = pushed(&w, &at).await;
         let job = w.claimed(JobKind::Deliver).await;
-        w.store.end_delivery(job.lease(), TENANT, delivery.id, &end(Some(refused()), next)).await.unwrap();
+        w.store.end_delivery(job.lease(), TENANT, delivery.id, &end(&at, Some(refused()), next)).await.unwrap();
         made.push(delivery.id);
         w.advance(SECOND);
     }
@@ -304,7 +327,7 @@ pub async fn deliveries_are_sent_again_one_or_many(w: World) {
     assert_eq!(w.store.redeliver(TENANT, elsewhere.id, made[2]).await.unwrap(), None);
     // One that is under way goes once more afterwards.
     w.store.redeliver(TENANT, at.id, made[0]).await.unwrap().unwrap();
-    let done = end(Some(AttemptResult::default()), NextDelivery::Delivered);
+    let done = end(&at, Some(AttemptResult::default()), NextDelivery::Delivered);
     w.store.end_delivery(job.lease(), TENANT, made[0], &done).await.unwrap();
     let mut left = Vec::new();
     while let Some(job) = w.claim(JobKind::Deliver).await {
@@ -323,7 +346,7 @@ pub async fn ended_deliveries_are_purged_in_bounded_steps(w: World) {
     for next in [NextDelivery::Delivered, NextDelivery::Delivered, NextDelivery::Failed, NextDelivery::Held] {
         let delivery = pushed(&w, &at).await;
         let job = w.claimed(JobKind::Deliver).await;
-        w.store.end_delivery(job.lease(), TENANT, delivery.id, &end(Some(refused()), next)).await.unwrap();
+        w.store.end_delivery(job.lease(), TENANT, delivery.id, &end(&at, Some(refused()), next)).await.unwrap();
     }
     pushed(&w, &at).await;
     let (before, after) = (w.now(), w.later(MINUTE));

@@ -71,7 +71,7 @@ pub async fn t16_another_tenant_sees_and_changes_nothing(w: World) {
     let all = DeliveryFilter::default();
     assert_eq!(s.deliveries(other, hooks.id, all, page).await.unwrap().items, []);
     assert_eq!(s.outgoing(other, delivery.id).await.unwrap(), None);
-    assert_stale(s.end_delivery(sending.lease(), other, delivery.id, &end(None, NextDelivery::Held)).await);
+    assert_stale(s.end_delivery(sending.lease(), other, delivery.id, &end(&hooks, None, NextDelivery::Held)).await);
     assert_eq!(s.redeliver(other, hooks.id, delivery.id).await.unwrap(), None);
     assert_eq!(s.redeliver_window(other, hooks.id, all, 10).await.unwrap(), 0);
     assert_eq!(s.push_to(other, hooks.id, &event).await.unwrap(), None);

@@ -128,6 +128,7 @@ pub struct Wanted {
 /// Which deliveries to send once more. Without any field: all that have failed or are held.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z", "status": "held" }))]
 pub struct RedeliverBody {
     /// `failed` or `held`.
     #[schema(example = "failed")]

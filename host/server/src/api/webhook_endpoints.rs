@@ -109,6 +109,7 @@ pub struct EndpointList {
 /// An endpoint to be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "url": "https://hooks.example.com/patchbay", "events": ["post.*", "account.*"] }))]
 pub struct NewEndpointBody {
     /// An https URL of a public host, on port 443 or 8443.
     #[schema(example = "https://hooks.example.com/patchbay", min_length = 1, max_length = 4096)]
@@ -127,6 +128,7 @@ pub struct NewEndpointBody {
 /// What is to be changed. What is absent stays.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "enabled": true }))]
 pub struct EndpointChangeBody {
     /// An https URL of a public host, on port 443 or 8443.
     #[serde(default)]

@@ -75,8 +75,8 @@ step "Post it: POST /api/platforms/$platform/posts"
 # The key makes the request safe to send again: there will still be one post.
 key=quickstart-$(date +%s)-$$
 # The same once more on one day would be refused; `"allow_duplicate": true` says that you mean it.
-wanted=$(printf '{"account_id":"%s","kind":"video","title":"Hello from the quickstart at %(%T)T","media":[{"id":"%s"}],"options":%s}' \
-    "$account" "$media" "$options")
+wanted=$(printf '{"account_id":"%s","kind":"video","title":"Hello from the quickstart at %s","media":[{"id":"%s"}],"options":%s}' \
+    "$account" "$(date +%T)" "$media" "$options")
 post=$(call POST "/api/platforms/$platform/posts" --json "$wanted" --header "Idempotency-Key: $key")
 printf '%s\n' "$post" | show
 post=$(printf '%s' "$post" | field id)

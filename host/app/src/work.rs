@@ -129,7 +129,7 @@ async fn run_webhooks(app: &Arc<App>) -> Result<u32, StoreError> {
     run_claimed(app, JobKind::Ingest, &jobs).await
 }
 
-/// Runs one job of a kind that takes turns.
+/// Runs one job: of a kind that takes turns, one of the next tenant.
 async fn run_turn(app: &Arc<App>, kind: JobKind, most_per_tenant: usize) -> Result<u32, StoreError> {
     let jobs = if let Some(job) = app.store.take_over(kind, LEASE).await? {
         vec![job]

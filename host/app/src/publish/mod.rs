@@ -16,7 +16,7 @@ use patchbay_core::{
 pub use change::{Edit, cancel, edit};
 pub use content::{StoredTransfer, WantedMedia};
 pub(crate) use step::run as run_step;
-pub use submit::{Checked, Submitted, WantedPost, check, of_target, retry, submit, submit_all};
+pub use submit::{Checked, Submitted, WantedPost, of_target, retry, submit, submit_all, validate};
 
 use crate::{
     App,

@@ -51,12 +51,9 @@ pub struct Checked {
     content_hash: Option<[u8; 32]>,
     /// The account that it goes to.
     pub account: Account,
-    /// What is to be posted.
-    pub content: Content,
+    content: Content,
     /// Not before this time.
     pub scheduled_at: Option<DateTime<Utc>>,
-    /// Quotas that it counts for, and rate buckets.
-    pub limits: Vec<LimitUse>,
 }
 
 impl Checked {
@@ -76,11 +73,24 @@ pub struct Submitted {
     pub limits: Vec<LimitUse>,
 }
 
-/// Checks a post as [`submit`] does, and stores nothing.
+/// Checks a post as [`submit`] does, and stores nothing. With it come the quotas that it would count for, and rate buckets.
 ///
 /// # Errors
 /// What is wrong with the request, the account or the platform, in this order.
-pub async fn check(
+pub async fn validate(
+    app: &Arc<App>,
+    tenant: TenantId,
+    provider: Option<&ProviderId>,
+    wanted: WantedPost,
+) -> Result<(Checked, Vec<LimitUse>), Problem> {
+    let checked = check(app, tenant, provider, wanted).await?;
+    let registered = app.registered(&checked.account.provider)?;
+    let mode = Some(checked.content.mode);
+    let limits = limit_uses(app, &registered, tenant, checked.account.id, mode).await?;
+    Ok((checked, limits))
+}
+
+async fn check(
     app: &Arc<App>,
     tenant: TenantId,
     provider: Option<&ProviderId>,
@@ -112,7 +122,6 @@ pub async fn check(
     Ok(Checked {
         id,
         content_hash,
-        limits: limit_uses(app, &registered, tenant, account.id, Some(content.mode)).await?,
         account,
         content,
         scheduled_at: wanted.scheduled_at,
@@ -123,7 +132,7 @@ pub async fn check(
 /// account since.
 ///
 /// # Errors
-/// As [`check`]; the key was used for another request.
+/// As [`validate`]; the key was used for another request.
 pub async fn submit(
     app: &Arc<App>,
     tenant: TenantId,
@@ -193,7 +202,7 @@ pub async fn submit_all(
 /// for; of that one there may be another.
 ///
 /// # Errors
-/// As [`check`]; the post is none of the tenant's, or something of it is visible or may be.
+/// As [`validate`]; the post is none of the tenant's, or something of it is visible or may be.
 pub async fn retry(
     app: &Arc<App>,
     tenant: TenantId,
@@ -232,7 +241,6 @@ pub async fn retry(
         id,
         // Somebody has looked at what became of it.
         content_hash: None,
-        limits: Vec::new(),
         account,
         content: post.content,
         scheduled_at: None,

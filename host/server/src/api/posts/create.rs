@@ -128,14 +128,14 @@ pub async fn validate(
     JsonBody(wanted): JsonBody<NewPost>,
 ) -> ApiResult<Response> {
     caller.may(KeyScope::Publish)?;
-    let checked = publish::check(&host.app, caller.tenant, Some(registered.id()), wanted.read()?).await?;
-    let budgets = budgets(&host, &checked.limits);
+    let (checked, limits) = publish::validate(&host.app, caller.tenant, Some(registered.id()), wanted.read()?).await?;
+    let budgets = budgets(&host, &limits);
     let body = Validated {
         provider: checked.account.provider.to_string(),
         account_id: checked.account.id.to_string(),
         simulated: checked.account.simulated,
         scheduled_at: checked.scheduled_at,
-        quotas: checked.limits.into_iter().map(LimitBody::from).collect(),
+        quotas: limits.into_iter().map(LimitBody::from).collect(),
     };
     let mut response = Json(body).into_response();
     rate_limit::tell(&budgets, response.headers_mut());

@@ -64,6 +64,12 @@ impl<'a> Ctx<'a> {
             .ok_or_else(|| ProviderError::new(ErrorKind::Permanent, "no_account", "this call needs an account"))
     }
 
+    /// The transport behind [`Ctx::send`], for an adapter that hands a whole call on, and its answers as they are.
+    #[must_use]
+    pub fn transport(&self) -> &'a dyn HttpTransport {
+        self.http
+    }
+
     /// Sends a request. The only way out of a provider, and the only place where a transport fault becomes an error:
     /// nothing sent, or an answer lost to a repeatable call, is `Retryable`; an answer lost to a `Commit` is
     /// `OutcomeUnknown`; a forbidden call is `Permanent`.

@@ -41,7 +41,8 @@ impl From<SecretRef> for Value {
 /// Where a request goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// The platform's real URL. Its host must match the op row.
+    /// The platform's real URL. Its host must match the op row: one of its hosts, or the account's own server
+    /// ([`crate::Op::at_account_server`]).
     Url(Url),
     /// A whole URL that is itself a secret, such as an upload URL. The host checks the value against the op row.
     Secret(SecretRef),
@@ -104,6 +105,17 @@ pub struct HttpRequest {
     pub body: Body,
     /// Places in a JSON body where the host writes the URLs of files of the post.
     pub media_urls: Vec<MediaUrl>,
+    /// Places in a JSON body where the host writes secrets.
+    pub body_secrets: Vec<BodySecret>,
+}
+
+/// A place in a JSON body for a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BodySecret {
+    /// Where: a JSON pointer (RFC 6901) to a value that is there.
+    pub pointer: String,
+    /// What the host writes there.
+    pub secret: SecretRef,
 }
 
 /// A place in a JSON body for the URL under which the platform can fetch a file of the post. Each attempt gets URLs of
@@ -132,6 +144,7 @@ impl HttpRequest {
             auth: Auth::None,
             body: Body::Empty,
             media_urls: Vec::new(),
+            body_secrets: Vec::new(),
         }
     }
 
@@ -139,6 +152,13 @@ impl HttpRequest {
     #[must_use]
     pub fn as_account(mut self) -> Self {
         self.auth = Auth::AccountBearer;
+        self
+    }
+
+    /// Sends a token of this very call, or another credential of the account, as bearer.
+    #[must_use]
+    pub fn as_bearer(mut self, token: SecretRef) -> Self {
+        self.auth = Auth::Bearer(token);
         self
     }
 
@@ -155,6 +175,16 @@ impl HttpRequest {
         self.media_urls.push(MediaUrl {
             pointer: pointer.into(),
             media,
+        });
+        self
+    }
+
+    /// Has the host write a secret over the value at this place of the JSON body.
+    #[must_use]
+    pub fn with_body_secret(mut self, pointer: impl Into<String>, secret: SecretRef) -> Self {
+        self.body_secrets.push(BodySecret {
+            pointer: pointer.into(),
+            secret,
         });
         self
     }
@@ -245,11 +275,22 @@ impl HttpResponse {
         }
     }
 
-    /// `Retry-After` in either form (RFC 9110 section 10.2.3): seconds, or a date. At most one day.
+    /// `Retry-After` in either form (RFC 9110 section 10.2.3): seconds, or a date. Without it, on a 429,
+    /// `RateLimit-Reset`: seconds from now (as drafts of that header have it), or Unix time (as some platforms have
+    /// it). At most one day.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         const CAP: Duration = Duration::from_hours(24);
-        let text = self.header("retry-after")?.trim();
+        /// No wait is 30 years long, and no clock shows a time before 2001.
+        const UNIX_TIME: u64 = 1_000_000_000;
+        let Some(text) = self.header("retry-after").map(str::trim) else {
+            let reset = self.header("ratelimit-reset").filter(|_| self.status == 429)?;
+            let seconds = match reset.trim().parse::<u64>().ok()? {
+                at @ UNIX_TIME.. => at.saturating_sub(self.received_at.timestamp().try_into().unwrap_or_default()),
+                wait => wait,
+            };
+            return Some(Duration::from_secs(seconds).min(CAP));
+        };
         let wait = match text.parse::<u64>() {
             Ok(seconds) => Duration::from_secs(seconds),
             Err(_) => {
@@ -330,6 +371,22 @@ mod tests {
         check("Mon, 21 Sep 2020 14:14:20 GMT", Some(0));
         check("999999999", Some(86_400));
         check("soon", None);
+    }
+
+    #[test]
+    fn a_full_limit_tells_when_it_frees_also_by_its_own_header() {
+        let wait = |status, headers: &[(&str, &str)]| answer(status, headers, "").retry_after().map(|w| w.as_secs());
+        assert_eq!(wait(429, &[("ratelimit-reset", "1790000090")]), Some(90));
+        assert_eq!(wait(429, &[("ratelimit-reset", "1789999999")]), Some(0));
+        assert_eq!(wait(429, &[("ratelimit-reset", "90")]), Some(90));
+        assert_eq!(wait(429, &[("ratelimit-reset", "1999999999")]), Some(86_400));
+        assert_eq!(wait(429, &[("ratelimit-reset", "soon")]), None);
+        assert_eq!(
+            wait(429, &[("ratelimit-reset", "1790000090"), ("retry-after", "7")]),
+            Some(7)
+        );
+        // Servers tell it with every answer.
+        assert_eq!(wait(503, &[("ratelimit-reset", "1790000090")]), None);
     }
 
     #[test]

@@ -97,6 +97,8 @@ ids! {
     MediaId = "med";
     /// One connect attempt, from the redirect to the callback.
     FlowId = "flow";
+    /// A link with which one end user connects an account, and what came of it.
+    SessionId = "ses";
     /// An API key.
     ApiKeyId = "key";
     /// A place in a rate-limit window.
@@ -105,6 +107,10 @@ ids! {
     EndpointId = "ep";
     /// An event on its way to an endpoint.
     DeliveryId = "dlv";
+    /// A row of the audit log.
+    AuditId = "aud";
+    /// An erasure, and the receipt of it.
+    ErasureId = "era";
 }
 
 impl TenantId {

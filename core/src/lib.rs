@@ -17,10 +17,12 @@
 
 mod ctx;
 mod error;
+mod form;
 mod http;
 mod id;
 mod manifest;
 mod media;
+mod metrics;
 mod oauth;
 mod options;
 mod provider;
@@ -31,25 +33,29 @@ mod webhook;
 
 pub use ctx::{AccountView, AppCredentials, Ctx};
 pub use error::{ErrorKind, FieldIssue, ProviderError, WhoActs};
-pub use http::{Auth, Body, HttpRequest, HttpResponse, HttpTransport, MediaUrl, Target, TransportError, Value};
+pub use form::{Declaration, Exclusion, Is, Notice, OptionGroup, PostForm, Translation};
+pub use http::{
+    Auth, Body, BodySecret, HttpRequest, HttpResponse, HttpTransport, MediaUrl, Target, TransportError, Value,
+};
 pub use id::{
-    AccountId, ApiKeyId, DeliveryId, EndpointId, EventId, FlowId, GroupId, IdError, InboxId, JobId, MediaId, PostId,
-    ProviderId, SlotId, TenantId,
+    AccountId, ApiKeyId, AuditId, DeliveryId, EndpointId, ErasureId, EventId, FlowId, GroupId, IdError, InboxId, JobId,
+    MediaId, PostId, ProviderId, SessionId, SlotId, TenantId,
 };
 pub use manifest::{
-    Bucket, BucketScope, Effect, KindRule, Manifest, ManifestError, MediaRule, Op, Quota, Scope, SecretField,
-    TextCount, TextRule, Transfer,
+    Bucket, BucketScope, Capability, Effect, KindRule, Manifest, ManifestError, MediaRule, Need, Op, Quota, Scope,
+    SecretField, TextCount, TextRule, Transfer,
 };
 pub use media::{ByteRange, MediaInfo, MediaKind};
+pub use metrics::{Count, Metric, NoMetric, PostMetrics};
 pub use oauth::{
-    Authorize, AuthorizeRequest, Callback, CredentialLifetimes, Credentials, FormField, Grant, Identity, OAuthProvider,
-    PkceChallenge,
+    AppCheck, Authorize, AuthorizeRequest, Callback, CredentialLifetimes, Credentials, FormField, Grant, Identity,
+    OAuthProvider, PkceChallenge,
 };
 pub use options::{OptionField, OptionKind};
 pub use provider::Provider;
 pub use publish::{
     ByteProgress, CanPost, Cancelled, Checkpoint, Creator, FieldState, FollowUp, MediaOrigin, Post, PostKind,
-    PostMedia, PostMetrics, PostMode, Progress, Publication, PublishOptions, Publisher, Reconciled,
+    PostMedia, PostMode, Progress, Publication, PublishOptions, Publisher, Reconciled,
 };
 pub use secret::SecretRef;
 pub use settings::{Settings, SettingsError};

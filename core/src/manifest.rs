@@ -4,8 +4,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use unicode_segmentation::UnicodeSegmentation;
 
-use crate::{FieldIssue, MediaInfo, MediaKind, MediaOrigin, OptionField, Post, PostKind, PostMode, ProviderId};
+use crate::{
+    FieldIssue, MediaInfo, MediaKind, MediaOrigin, Metric, OptionField, Post, PostForm, PostKind, PostMode, ProviderId,
+};
 
 /// What a call does at the platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -37,6 +40,9 @@ pub struct Op {
     pub method: &'static str,
     /// Hosts it may go to: an exact name, or `*.example.com` for any number of labels below it.
     pub hosts: Vec<&'static str>,
+    /// Whether it may go to the account's own server ([`crate::Credentials::server`]), which no manifest can name.
+    /// While an account is being connected there is none yet, and it may go to any public server.
+    pub account_server: bool,
     /// What it does.
     pub effect: Effect,
     /// Rate buckets that each call takes a place in.
@@ -56,9 +62,21 @@ impl Op {
     #[must_use]
     pub fn new(name: &'static str, method: &'static str, host: &'static str, effect: Effect) -> Self {
         Self {
+            hosts: vec![host],
+            account_server: false,
+            ..Self::at_account_server(name, method, effect)
+        }
+    }
+
+    /// A row of a call to the server of the account, where a platform has many: named by its user, kept with the
+    /// credentials, and always behind the host's guard against private addresses.
+    #[must_use]
+    pub fn at_account_server(name: &'static str, method: &'static str, effect: Effect) -> Self {
+        Self {
             name,
             method,
-            hosts: vec![host],
+            hosts: Vec::new(),
+            account_server: true,
             effect,
             buckets: Vec::new(),
             scopes: Vec::new(),
@@ -66,6 +84,13 @@ impl Op {
             timeout: Duration::from_secs(30),
             max_answer_bytes: 64 * 1024,
         }
+    }
+
+    /// Adds a host.
+    #[must_use]
+    pub fn or_at(mut self, host: &'static str) -> Self {
+        self.hosts.push(host);
+        self
     }
 
     /// Adds a rate bucket.
@@ -96,7 +121,7 @@ impl Op {
         self
     }
 
-    /// Whether this row allows `host` (lower case).
+    /// Whether this row names `host` (lower case).
     #[must_use]
     pub fn allows_host(&self, host: &str) -> bool {
         self.hosts.iter().any(|pattern| match pattern.strip_prefix('*') {
@@ -156,6 +181,48 @@ pub struct Scope {
     pub default: bool,
 }
 
+/// What an account can be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Capability {
+    /// Posts that become visible.
+    PublishDirect,
+    /// Posts that are left to the person as drafts.
+    PublishDraft,
+    /// Numbers of posts.
+    Metrics,
+}
+
+impl Capability {
+    /// The stable name, as in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PublishDirect => "publish_direct",
+            Self::PublishDraft => "publish_draft",
+            Self::Metrics => "metrics",
+        }
+    }
+}
+
+impl From<PostMode> for Capability {
+    fn from(mode: PostMode) -> Self {
+        match mode {
+            PostMode::Direct => Self::PublishDirect,
+            PostMode::Draft => Self::PublishDraft,
+        }
+    }
+}
+
+/// Scopes without which an account cannot be used for something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Need {
+    /// For what.
+    pub capability: Capability,
+    /// All of them are needed.
+    pub scopes: Vec<&'static str>,
+}
+
 /// How the platform counts the length of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -164,6 +231,8 @@ pub enum TextCount {
     Utf16,
     /// Unicode code points.
     CodePoint,
+    /// Extended grapheme clusters (Unicode annex 29): what a reader takes for one character.
+    Grapheme,
 }
 
 impl TextCount {
@@ -173,6 +242,7 @@ impl TextCount {
         match self {
             Self::Utf16 => text.encode_utf16().count(),
             Self::CodePoint => text.chars().count(),
+            Self::Grapheme => text.graphemes(true).count(),
         }
     }
 }
@@ -236,6 +306,9 @@ pub struct KindRule {
     pub text: Option<TextRule>,
     /// Media; `None`: there are none.
     pub media: Option<MediaRule>,
+    /// What the platform counts of such a post, once it is published and has a public id. Empty: nothing, and it is never
+    /// asked.
+    pub metrics: Vec<Metric>,
 }
 
 /// A provider as data.
@@ -251,6 +324,8 @@ pub struct Manifest {
     pub docs_url: &'static str,
     /// Scopes it can use.
     pub scopes: Vec<Scope>,
+    /// What accounts can be used for here, with the scopes that each use needs.
+    pub needs: Vec<Need>,
     /// The op table.
     pub ops: Vec<Op>,
     /// Rate buckets.
@@ -261,6 +336,8 @@ pub struct Manifest {
     pub kinds: Vec<KindRule>,
     /// The platform's own options of a post.
     pub options: Vec<OptionField>,
+    /// What a form for people says and does about them.
+    pub form: PostForm,
     /// Hosts that a browser visits (the authorize page), so that simulator mode can map them too.
     pub browser_hosts: Vec<&'static str>,
 }
@@ -276,6 +353,9 @@ pub struct ManifestError {
 }
 
 impl Manifest {
+    /// Most ids that [`crate::Publisher::metrics`] is asked for at once.
+    pub const MAX_METRICS_IDS: usize = 100;
+
     /// The row named `op`.
     #[must_use]
     pub fn op(&self, op: &str) -> Option<&Op> {
@@ -304,6 +384,17 @@ impl Manifest {
         self.scopes.iter().filter(|scope| scope.default).map(|scope| scope.name)
     }
 
+    /// Scopes that an account lacks for a use.
+    #[must_use]
+    pub fn lacking(&self, capability: Capability, granted: &[String]) -> Vec<&'static str> {
+        let needs = self.needs.iter().filter(|need| need.capability == capability);
+        needs
+            .flat_map(|need| &need.scopes)
+            .copied()
+            .filter(|scope| !granted.iter().any(|has| has == scope))
+            .collect()
+    }
+
     /// Checks the manifest against itself. The host does so at start.
     ///
     /// # Errors
@@ -320,7 +411,9 @@ impl Manifest {
             if !names.insert(op.name) {
                 return fail(format!("two ops are named {}", op.name));
             }
-            if op.hosts.is_empty() || op.hosts.iter().any(|h| h.trim_start_matches("*.").is_empty()) {
+            if (op.hosts.is_empty() && !op.account_server)
+                || op.hosts.iter().any(|h| h.trim_start_matches("*.").is_empty())
+            {
                 return fail(format!("op {} names no host", op.name));
             }
             if let Some(bucket) = op.buckets.iter().find(|name| self.bucket(name).is_none()) {
@@ -337,6 +430,23 @@ impl Manifest {
                 return fail(format!("op {}: {} is not a JSON pointer", op.name, field.pointer));
             }
         }
+        for need in &self.needs {
+            if let Some(scope) = need
+                .scopes
+                .iter()
+                .find(|name| !self.scopes.iter().any(|s| s.name == **name))
+            {
+                let capability = need.capability.as_str();
+                return fail(format!("{capability} needs the undeclared scope {scope}"));
+            }
+        }
+        let measures = self.needs.iter().any(|need| need.capability == Capability::Metrics);
+        if let Some(rule) = self.kinds.iter().find(|rule| !rule.metrics.is_empty() && !measures) {
+            let kind = rule.kind.as_str();
+            return fail(format!(
+                "{kind} has metrics, but the needs do not name what reading them takes"
+            ));
+        }
         if let Some(bucket) = self.buckets.iter().find(|b| b.limit == 0 || b.window.is_zero()) {
             return fail(format!("bucket {} lets nothing through", bucket.name));
         }
@@ -349,8 +459,11 @@ impl Manifest {
             return fail(format!("quota {} frees otherwise than another of its mode", quota.name));
         }
         let mut options = BTreeSet::new();
-        match self.options.iter().find(|field| !options.insert(field.name)) {
-            Some(field) => fail(format!("two options are named {}", field.name)),
+        if let Some(field) = self.options.iter().find(|field| !options.insert(field.name)) {
+            return fail(format!("two options are named {}", field.name));
+        }
+        match self.form.contradiction(&options.into_iter().collect::<Vec<_>>()) {
+            Some(problem) => fail(problem),
             None => Ok(()),
         }
     }
@@ -381,6 +494,7 @@ impl Manifest {
         check_text("/text", post.text.as_deref(), rule.text, &mut issues);
         check_media(post, rule.media.as_ref(), &mut issues);
         issues.extend(OptionField::check_all(&self.options, post));
+        issues.extend(self.form.check_post(post));
         issues
     }
 }
@@ -398,7 +512,7 @@ fn check_text(pointer: &str, text: Option<&str>, rule: Option<TextRule>, issues:
             if length > max {
                 let unit = match count {
                     TextCount::Utf16 => "UTF-16 units",
-                    TextCount::CodePoint => "characters",
+                    TextCount::CodePoint | TextCount::Grapheme => "characters",
                 };
                 let message = format!("This text has {length} {unit}; at most {max} are allowed.");
                 issues.push(FieldIssue::new(pointer, "too_long", message));
@@ -536,5 +650,7 @@ mod tests {
     fn lengths_are_counted_in_the_platforms_unit() {
         assert_eq!(TextCount::Utf16.length("é😀"), 3);
         assert_eq!(TextCount::CodePoint.length("é😀"), 2);
+        assert_eq!(TextCount::Grapheme.length("e\u{301}👨‍👩‍👧🇩🇪\r\n"), 4);
+        assert_eq!(TextCount::CodePoint.length("e\u{301}👨‍👩‍👧🇩🇪\r\n"), 11);
     }
 }

@@ -32,7 +32,7 @@ pub struct AuthorizeRequest {
 }
 
 /// One field of a connect form.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FormField {
     /// Key in the callback's parameters; a secret one arrives as [`SecretRef::call`]`(name)` instead.
     pub name: Cow<'static, str>,
@@ -40,6 +40,8 @@ pub struct FormField {
     pub title: Cow<'static, str>,
     /// Whether its value is a secret.
     pub secret: bool,
+    /// Whether it must be filled in. An empty one is not among the callback's parameters.
+    pub required: bool,
 }
 
 /// How a connect goes on.
@@ -82,11 +84,17 @@ pub struct Callback {
 pub struct Credentials {
     /// Name to handle.
     pub secrets: BTreeMap<String, SecretRef>,
+    /// Origin of the server that holds the account, where a platform has many: `https://server.example`. Rows of
+    /// [`crate::Op::at_account_server`] go there and nowhere else. It is kept in one envelope with the secrets, so
+    /// nobody can make the host send them elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Url>,
     /// How long they live, counted from the answer that brought them.
     pub lifetimes: CredentialLifetimes,
 }
 
-/// Lifetimes as the platform told them. Never assumed.
+/// Lifetimes as the platform told them. Never assumed. Where a platform tells them in the tokens alone, leave them
+/// out: of an `access_token` or `refresh_token` that is a JWT (RFC 7519) the host reads `exp`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CredentialLifetimes {
     /// Until the access credential dies.
@@ -139,9 +147,31 @@ pub struct Grant {
     pub scopes: Vec<String>,
 }
 
+/// Whether the platform takes the app's own credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppCheck {
+    /// It does.
+    Accepted,
+    /// It has no call to find out with.
+    NotOffered,
+}
+
 /// Connects accounts of one platform.
 #[async_trait]
 pub trait OAuthProvider: Send + Sync {
+    /// What the platform's rules hold against a redirect URI, each in words for the operator. Pure. It cannot tell
+    /// whether the URI is registered.
+    fn redirect_issues(&self, redirect_uri: &Url) -> Vec<String> {
+        let _ = redirect_uri;
+        Vec::new()
+    }
+
+    /// Asks the platform whether it takes the app's credentials, by a call that changes nothing and needs no account.
+    async fn check_app(&self, ctx: &Ctx<'_>) -> Result<AppCheck, ProviderError> {
+        let _ = ctx;
+        Ok(AppCheck::NotOffered)
+    }
+
     /// Starts a connect. Mostly pure; may call the platform (pushed requests, app registration).
     async fn authorize(&self, ctx: &Ctx<'_>, request: &AuthorizeRequest) -> Result<Authorize, ProviderError>;
 

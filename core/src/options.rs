@@ -1,6 +1,8 @@
 //! The platform's own options of a post (privacy, disclosure, …) as typed fields. One declaration gives the check of
 //! a request, the JSON Schema in the API description, and the form on the upload page.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -48,6 +50,11 @@ pub struct OptionField {
     pub modes: Vec<PostMode>,
     /// Whether it must be given, where it exists.
     pub required: bool,
+    /// A flag that people are asked the other way round: the label of a switch, off at first, whose *on* is this flag's
+    /// `false`.
+    pub opposite: Option<&'static str>,
+    /// Words for the values of a choice. Those without are shown as they are.
+    pub labels: BTreeMap<&'static str, &'static str>,
 }
 
 impl OptionField {

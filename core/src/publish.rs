@@ -4,14 +4,13 @@
 //! [`Checkpoint`] after every step, waits without holding a worker, survives a restart anywhere, and runs a step
 //! again when it does not know whether it ended. A provider therefore never sleeps, loops or remembers.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::{Ctx, ErrorKind, FieldIssue, MediaId, MediaInfo, PostId, ProviderError};
+use crate::{Ctx, ErrorKind, FieldIssue, MediaId, MediaInfo, PostId, PostMetrics, ProviderError};
 
 /// What is posted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -345,19 +344,6 @@ impl PublishOptions {
     }
 }
 
-/// Numbers of one published post. Names are the platform's own, values exact.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PostMetrics {
-    /// The platform's id.
-    pub remote_id: String,
-    /// Page of the post.
-    pub url: Option<Url>,
-    /// Counters, such as `view_count`.
-    pub counts: BTreeMap<String, i64>,
-    /// When it was made, as the platform says.
-    pub created_at: Option<DateTime<Utc>>,
-}
-
 /// Publishes posts to one platform.
 #[async_trait]
 pub trait Publisher: Send + Sync {
@@ -397,7 +383,9 @@ pub trait Publisher: Send + Sync {
         Ok(Cancelled::TooLate)
     }
 
-    /// Numbers of published posts. Ids that the platform does not know are absent. Default: none.
+    /// Numbers of published posts of `ctx.account()`, at most [`crate::Manifest::MAX_METRICS_IDS`] at once: those that the
+    /// manifest names for their kind ([`crate::KindRule::metrics`]). Must only observe. Ids that the platform does not
+    /// know, or does not show any more, are absent. Default: none.
     async fn metrics(&self, ctx: &Ctx<'_>, remote_ids: &[String]) -> Result<Vec<PostMetrics>, ProviderError> {
         let _ = (ctx, remote_ids);
         Ok(Vec::new())

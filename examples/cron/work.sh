@@ -5,13 +5,13 @@
 #   PATCHBAY_WORKER_SECRET  the host's worker secret, or
 #   PATCHBAY_WORKER_SECRET_FILE  a file that holds it; default: /etc/patchbay/worker-secret
 #
-# Usage: work.sh [token-refresh|webhooks|publish|deliver]…
+# Usage: work.sh [token-refresh|webhooks|publish|deliver|fetch|metrics]…
 set -eu
 
 url=${PATCHBAY_URL:-http://127.0.0.1:8080}
 secret=${PATCHBAY_WORKER_SECRET:-}
 [ -n "$secret" ] || secret=$(cat "${PATCHBAY_WORKER_SECRET_FILE:-/etc/patchbay/worker-secret}")
-[ $# -gt 0 ] || set -- webhooks token-refresh publish deliver
+[ $# -gt 0 ] || set -- webhooks token-refresh publish deliver fetch metrics
 
 failed=0
 for work in "$@"; do

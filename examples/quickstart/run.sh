@@ -49,7 +49,7 @@ case $state in
     *'"connected":true'*) ;;
     *)
         step "Connect: POST /api/platforms/$platform/connect-sessions"
-        session=$(call POST "/api/platforms/$platform/connect-sessions" --json '{"owner":"quickstart"}')
+        session=$(call POST "/api/platforms/$platform/connect-sessions" --json '{"owner":"quickstart","activate":true}')
         printf 'Open this in a browser and agree:\n\n  %s\n\nWaiting …\n' "$(printf '%s' "$session" | field connect_url)"
         waited=0
         until call GET "/api/platforms/$platform/status" | grep -q '"connected":true'; do
@@ -63,8 +63,8 @@ esac
 account=$(printf '%s' "$state" | field accountId)
 
 step "What may $account post now? GET …/accounts/$account/publish-options"
-call GET "/api/platforms/$platform/accounts/$account/publish-options" | grep -o '"live":.*"options":' |
-    sed 's/^"live"://; s/,"options":$//' | show
+call GET "/api/platforms/$platform/accounts/$account/publish-options" |
+    sed 's/^.*"live"://; s/,"options":.*$//' | show
 
 step "Upload $file: POST /api/media"
 media=$(call POST "/api/media?name=quickstart" --header 'Content-Type: video/mp4' --header 'Expect:' --upload-file "$file")

@@ -1,18 +1,22 @@
 # The lanes. To add one: its name here, a line in `about`, and a function.
 
-LANES=(lint unit store e2e contract faults drift demo examples deny)
+LANES=(lint unit conformance store e2e wasm bluesky contract pages faults drift demo examples deny)
 
 about() {
     case $1 in
         lint) echo 'formatting, and clippy without warnings' ;;
         unit) echo 'every crate by itself, and the examples in its documentation' ;;
+        conformance) echo 'every provider before the laws of the kit, the kit before providers that break them, and a new provider' ;;
         store) echo 'the stores: one suite on SQLite and PostgreSQL' ;;
         e2e) echo 'whole hosts against simulated platforms' ;;
-        contract) echo 'the OpenAPI document and signatures of what is pushed, by tools of others: linters, clients, browsers' ;;
+        wasm) echo 'providers as WebAssembly components: good ones, hostile ones, and the main story with one' ;;
+        bluesky) echo "whole hosts against Bluesky's own server software, which npm brings (Linux on x64 alone), with the provider that is built in and with its component" ;;
+        contract) echo 'the OpenAPI document, signatures of what is pushed, and uploads, by tools of others: linters, clients, browsers' ;;
+        pages) echo 'the pages for end users in a browser: journeys, the audit of TikTok, accessibility, policy, widgets' ;;
         faults) echo 'hosts and their database killed, stopped and cut off, and a count of what that did' ;;
         drift) echo 'generated files are up to date (UPDATE=1 writes them)' ;;
         demo) echo 'cargo run --release -- demo: both posts end as published' ;;
-        examples) echo 'each of examples/ but typescript (contract), against a running demo or a host of its own' ;;
+        examples) echo 'each of examples/ but typescript (contract) and providers (conformance, wasm), against a running demo or a host of its own' ;;
         deny) echo "licences, banned crates and sources, by cargo-deny (skipped where it is missing, unless named)" ;;
     esac
 }
@@ -20,7 +24,7 @@ about() {
 # What a lane needs of the parent shell.
 prepare() {
     case $1 in
-        store | e2e | contract | faults) start_postgres ;;
+        store | e2e | wasm | bluesky | contract | faults) start_postgres ;;
     esac
 }
 
@@ -39,9 +43,17 @@ lane_lint() {
 }
 
 lane_unit() {
-    tests_where 'not (package(patchbay-store) | package(patchbay-e2e) | (package(patchbay-faults) & kind(test)) | test(/\bdrift::/))' \
-        --workspace --exclude patchbay-store --exclude patchbay-e2e --exclude patchbay-faults --lib --bins --tests -- --skip drift::
+    tests_where 'not (package(patchbay-conformance) | binary(conformance) | package(patchbay-store) | package(patchbay-e2e) | ((package(patchbay-faults) | package(patchbay-wasm)) & kind(test)) | (package(patchbay-bench) & test(/\bguests::/)) | test(/\bdrift::/))' \
+        --workspace --exclude patchbay-conformance --exclude patchbay-store --exclude patchbay-e2e --exclude patchbay-faults \
+        --exclude patchbay-wasm --lib --bins --tests -- --skip drift:: --skip guests::
     cargo test --locked --workspace --doc --quiet
+}
+
+# In a provider's crate, the test binary of that name is its case (tests/architecture).
+lane_conformance() {
+    build_programs
+    tests_where '(package(patchbay-conformance) | binary(conformance) | binary(scaffold)) & not test(/\bcomponents::/)' \
+        --workspace --test conformance --test teeth --test waivers --test scaffold -- --skip components::
 }
 
 lane_store() {
@@ -50,8 +62,44 @@ lane_store() {
 
 lane_e2e() {
     build_programs
-    tests_where 'package(patchbay-e2e) & not test(/\b(document|standard_webhooks)::/)' \
-        -p patchbay-e2e -- --skip document:: --skip standard_webhooks::
+    tests_where 'package(patchbay-e2e) & not binary(scaffold) & not test(/\b(bluesky|components|hostile|document|standard_webhooks|tus_clients|s3_media|s3_failures)::|_a_bucket$/)' \
+        -p patchbay-e2e --lib --test it --test process -- --skip bluesky:: --skip components:: --skip hostile:: --skip document:: --skip standard_webhooks:: \
+        --skip tus_clients:: --skip s3_media:: --skip s3_failures:: --skip _a_bucket
+}
+
+lane_bluesky() {
+    [[ $(uname -sm) = 'Linux x86_64' ]] || return "$SKIPPED"
+    start_bluesky
+    build_components patchbay-component-bluesky
+    tests_where 'package(patchbay-e2e) & test(/\bbluesky::/)' -p patchbay-e2e --test it -- bluesky::
+}
+
+lane_wasm() {
+    build_components patchbay-hostile patchbay-example-provider patchbay-component-{bluesky,quill,tiktok}
+    component_in_javascript "$PATCHBAY_TEST_COMPONENTS/patchbay-example-provider-js.wasm"
+    build_programs
+    tests_where 'package(patchbay-wasm)' -p patchbay-wasm --tests
+    tests_where 'package(patchbay-e2e) & test(/\b(components|hostile)::/)' -p patchbay-e2e --tests -- components:: hostile::
+    tests_where 'package(patchbay-bench) & test(/\bguests::/)' -p patchbay-bench --test names -- guests::
+    # The case of its source, and the component in its place.
+    PATCHBAY_CONFORMANCE_COMPONENT=$PATCHBAY_TEST_COMPONENTS/patchbay-component-tiktok.wasm \
+        tests_where 'package(patchbay-provider-tiktok) & binary(conformance)' -p patchbay-provider-tiktok --test conformance
+    # The case of the platform that it plays.
+    PATCHBAY_CONFORMANCE_COMPONENT=$PATCHBAY_TEST_COMPONENTS/patchbay-example-provider-js.wasm \
+        tests_where 'package(patchbay-provider-quill) & binary(conformance)' -p patchbay-provider-quill --test conformance
+}
+
+# component_in_javascript FILE: checks the types of examples/wasm-provider-js, and builds it.
+component_in_javascript() {
+    require_node
+    local modules
+    modules=$(node_packages examples/wasm-provider-js)
+    (
+        cd examples/wasm-provider-js
+        export PATH=$modules/.bin:$PATH
+        npm run --silent check
+        npm run --silent build -- --output "$1"
+    )
 }
 
 lane_contract() {
@@ -62,6 +110,10 @@ lane_contract() {
     PATCHBAY_TEST_NODE_MODULES=$(node_packages examples/typescript)
     PATCHBAY_TEST_STANDARDWEBHOOKS_PYTHON=$(python_tool standardwebhooks 1.1.0 python)
     PATCHBAY_TEST_STANDARDWEBHOOKS_NODE=$(node_packages tests/e2e/standard_webhooks)
+    PATCHBAY_TEST_TUS_PYTHON=$(python_tool tuspy 1.1.0 python)
+    PATCHBAY_TEST_TUS_NODE=$(node_packages tests/e2e/tus)
+    PATCHBAY_TEST_S3RVER=$(node_packages tests/e2e/s3)
+    export PATCHBAY_TEST_TUS_PYTHON PATCHBAY_TEST_TUS_NODE PATCHBAY_TEST_S3RVER
     export PATCHBAY_TEST_SCHEMATHESIS PATCHBAY_TEST_NODE_MODULES
     export PATCHBAY_TEST_STANDARDWEBHOOKS_PYTHON PATCHBAY_TEST_STANDARDWEBHOOKS_NODE
     if need chromium chromium; then
@@ -70,8 +122,22 @@ lane_contract() {
     elif [[ -n ${CI:-} ]]; then
         return 1
     fi
-    tests_where 'package(patchbay-e2e) & test(/\b(document|standard_webhooks)::/)' \
-        -p patchbay-e2e --tests -- document:: standard_webhooks::
+    tests_where 'package(patchbay-e2e) & test(/\b(document|standard_webhooks|tus_clients|s3_media|s3_failures)::|_a_bucket$/)' \
+        -p patchbay-e2e --tests -- document:: standard_webhooks:: tus_clients:: s3_media:: s3_failures:: _a_bucket
+}
+
+# A browser and a host with a simulated platform. Screenshots go to tests/artifacts/pages.
+lane_pages() {
+    require_node
+    if ! need chromium chromium; then
+        [[ -z ${CI:-} ]] || return 1
+        return "$SKIPPED"
+    fi
+    build_programs
+    PATCHBAY_TEST_PAGES_MODULES=$(node_packages tests/pages)
+    PATCHBAY_TEST_CHROMIUM=$(command -v chromium)
+    export PATCHBAY_TEST_PAGES_MODULES PATCHBAY_TEST_CHROMIUM
+    node --test --test-concurrency=1 --test-reporter=spec tests/pages/*.test.js
 }
 
 # By Redocly's rules, and without a word to its makers.
@@ -80,6 +146,16 @@ lint_document() {
     modules=$(node_packages openapi)
     REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true CI=1 \
         "$modules/.bin/redocly" lint --config openapi/redocly.yaml openapi/openapi.json
+}
+
+# build_components CRATE…, and say where they are.
+build_components() {
+    local crate
+    PATCHBAY_TEST_COMPONENTS=$(target_dir)/components
+    export PATCHBAY_TEST_COMPONENTS
+    for crate in "$@"; do
+        providers/sdk/build "$crate" "$PATCHBAY_TEST_COMPONENTS/$crate.wasm"
+    done
 }
 
 # Some tests kill the program itself; they do not build it while they run.

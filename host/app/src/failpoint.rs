@@ -37,6 +37,9 @@
 //! | `pub.final` | a post is about to leave its open states |
 //! | `pub.notified` | it has, and the event is stored with it |
 //! | `dlv.answered` | a receiver has answered, and nothing is recorded |
+//! | `upl.noted` | bytes of an upload are durable, and noted |
+//! | `imp.deleted` | the bytes of an import that has failed are gone, and nothing knows why |
+//! | `upl.completed` | all bytes of an upload are a file, and nothing knows it |
 //!
 //! *Under way* means: handed over, and at most 20 ms later, while nobody here has looked at an answer.
 

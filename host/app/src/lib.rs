@@ -1,29 +1,39 @@
-//! Patchbay's domain and use cases: connect, publish, ingest, refresh, push. No HTTP server, no SQL and no HTTP client: the
+//! Patchbay's domain and use cases: connect, take media in, publish, ingest, refresh, push. No HTTP server, no SQL and no HTTP client: the
 //! database is the [`store::Store`] trait, the wire is the [`wire::Wire`] trait, media bytes are
 //! [`files::MediaFiles`], time and chance are [`env::Env`].
 //!
 //! Follow a post: [`publish::submit`] stores it, [`work::run_due`] claims its step, the provider's `advance` calls
 //! out through [`outbound::Outbound`], and `record_step` of the store writes what it made of it.
 
+pub mod account_health;
+pub mod audit;
+pub mod avatars;
 pub mod connect;
 mod echo;
 pub mod env;
+pub mod erase;
 pub mod failpoint;
 pub mod files;
 pub mod ingest;
 pub mod journal;
+mod jwt;
 pub mod limits;
+pub mod media;
+pub mod metrics;
 pub mod model;
+pub mod operations;
 pub mod outbound;
 pub mod problem;
 pub mod publish;
 pub mod push;
 pub mod registry;
 pub mod secret;
+pub mod statistics;
 pub mod store;
 mod strict_json;
 pub mod tokens;
 pub mod vault;
+mod wakes;
 pub mod wire;
 pub mod work;
 
@@ -38,7 +48,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use patchbay_core::{AccountId, ProviderId, PublishOptions};
-use tokio::sync::{Notify, futures::Notified};
+use tokio::sync::Notify;
 use url::Url;
 
 use crate::{
@@ -46,6 +56,8 @@ use crate::{
     files::MediaFiles,
     ingest::commit::GroupCommit,
     journal::TokenJournal,
+    media::MediaLimits,
+    model::JobKind,
     problem::{Problem, ProblemKind},
     registry::{Registered, Registry},
     store::Store,
@@ -65,6 +77,8 @@ pub struct App {
     pub vault: Vault,
     /// Media bytes.
     pub media: Arc<dyn MediaFiles>,
+    /// How many media bytes may come in.
+    pub media_limits: MediaLimits,
     /// Renewed tokens, before the database has them.
     pub journal: TokenJournal,
     /// Providers.
@@ -78,7 +92,7 @@ pub struct App {
     /// Held alone for a webhook that may end the process, and together for all others.
     reading: tokio::sync::RwLock<()>,
     process: String,
-    woken: Notify,
+    wakes: wakes::Wakes,
     refreshing: Arc<Refreshing>,
     flights: Mutex<HashMap<AccountId, Weak<tokio::sync::Mutex<()>>>>,
     recent_options: Mutex<HashMap<AccountId, (DateTime<Utc>, PublishOptions)>>,
@@ -96,6 +110,8 @@ pub struct Parts {
     pub vault: Vault,
     /// Media bytes.
     pub media: Arc<dyn MediaFiles>,
+    /// How many media bytes may come in.
+    pub media_limits: MediaLimits,
     /// Renewed tokens.
     pub journal: TokenJournal,
     /// Providers.
@@ -133,19 +149,21 @@ impl App {
             wire,
             vault,
             media,
+            media_limits,
             journal,
             registry,
             pull_base,
         } = parts;
         let process = format!("{}-{}", std::process::id(), env.ids.next().simple());
         let commits = GroupCommit::new(store.clone());
-        let front = limits::Front::new(&registry, &env);
+        let front = limits::Front::new(&env);
         Arc::new(Self {
             env,
             store,
             wire,
             vault,
             media,
+            media_limits,
             journal,
             registry,
             pull_base,
@@ -154,7 +172,7 @@ impl App {
             turns: work::Turns::default(),
             reading: tokio::sync::RwLock::default(),
             process,
-            woken: Notify::new(),
+            wakes: wakes::Wakes::default(),
             refreshing: Arc::default(),
             flights: Mutex::default(),
             recent_options: Mutex::default(),
@@ -166,12 +184,9 @@ impl App {
     /// # Errors
     /// There is none.
     pub fn registered(&self, id: &ProviderId) -> Result<Arc<Registered>, Problem> {
-        self.registry.get(id).cloned().ok_or_else(|| {
-            let known: Vec<_> = self
-                .registry
-                .iter()
-                .map(|registered| registered.id().as_str())
-                .collect();
+        self.registry.get(id).ok_or_else(|| {
+            let known = self.registry.all();
+            let known: Vec<_> = known.iter().map(|registered| registered.id().as_str()).collect();
             Problem::new(
                 ProblemKind::ProviderUnknown,
                 format!("Providers here: {}.", known.join(", ")),
@@ -179,14 +194,17 @@ impl App {
         })
     }
 
-    /// Tells waiting workers that there may be something to do.
-    pub fn wake(&self) {
-        self.woken.notify_waiters();
+    /// Tells waiting workers of this process that there may be jobs of these kinds to do.
+    pub fn wake(&self, kinds: &[JobKind]) {
+        for kind in kinds {
+            self.wakes.wake(*kind);
+        }
     }
 
-    /// Ends when [`App::wake`] is called after this. Take it before looking for work, so that no call is missed.
-    pub fn woken(&self) -> Notified<'_> {
-        self.woken.notified()
+    /// Ends when [`App::wake`] is called for one of these kinds. A call before this counts too, so that none is missed
+    /// between a look for work and this.
+    pub async fn woken(&self, kinds: &[JobKind]) {
+        self.wakes.woken(kinds).await;
     }
 
     /// Ends when no refresh is running: what a shutdown waits for first.

@@ -35,25 +35,37 @@ use crate::{
     wire::{WireBody, WireError, WireRequest, WireResponse},
 };
 
-/// Values by handle. Lives as long as one call into a provider.
+/// Values by handle, and the account's own server if the platform has many. Lives as long as one call into a provider.
 #[derive(Default, Clone)]
-pub struct SecretBag(HashMap<SecretRef, Secret<String>>);
+pub struct SecretBag {
+    values: HashMap<SecretRef, Secret<String>>,
+    server: Option<Url>,
+}
 
 impl SecretBag {
+    /// Those of an account whose own server this is.
+    #[must_use]
+    pub fn of_server(server: Option<Url>) -> Self {
+        Self {
+            values: HashMap::new(),
+            server,
+        }
+    }
+
     /// Puts a value in.
     pub fn insert(&mut self, handle: SecretRef, value: Secret<String>) {
-        self.0.insert(handle, value);
+        self.values.insert(handle, value);
     }
 
     /// The value of a handle.
     #[must_use]
     pub fn get(&self, handle: &SecretRef) -> Option<&Secret<String>> {
-        self.0.get(handle)
+        self.values.get(handle)
     }
 
     /// Those that were cut out of answers.
     pub fn captured(&self) -> impl Iterator<Item = (&SecretRef, &Secret<String>)> {
-        self.0.iter().filter(|(handle, _)| handle.is_captured())
+        self.values.iter().filter(|(handle, _)| handle.is_captured())
     }
 }
 
@@ -97,7 +109,14 @@ pub struct Outbound<'a> {
 /// Largest part of a commit's answer that is kept and shown: a receipt must fit an envelope.
 const MAX_RECEIPT_BODY: usize = 8 * 1024;
 /// Answer headers kept in a receipt.
-const RECEIPT_HEADERS: [&str; 5] = ["content-type", "retry-after", "content-range", "location", "date"];
+const RECEIPT_HEADERS: [&str; 6] = [
+    "content-type",
+    "retry-after",
+    "ratelimit-reset",
+    "content-range",
+    "location",
+    "date",
+];
 
 #[derive(Serialize, Deserialize)]
 struct Receipt {
@@ -212,7 +231,7 @@ impl<'a> Outbound<'a> {
                 .map_err(|_| TransportError::Blocked("a secret target is no URL".to_owned()))?,
         };
         let host = url.host_str().unwrap_or_default();
-        if url.scheme() != "https" || !op.allows_host(host) {
+        if url.scheme() != "https" || !(op.allows_host(host) || self.is_account_server(op, &url)) {
             // A secret URL's host is not secret: it is needed to mend the op table.
             return Err(TransportError::Blocked(format!(
                 "{host} is not a host of the op {}",
@@ -227,6 +246,17 @@ impl<'a> Outbound<'a> {
             url.query_pairs_mut().append_pair(name, token.expose());
         }
         Ok(Secret::new(url.into()))
+    }
+
+    /// Whether a row may go to `url` as to the account's own server. Until an account is connected, no server is its own,
+    /// and any may be asked. Which addresses may be dialled is for the wire to say in either case.
+    fn is_account_server(&self, op: &Op, url: &Url) -> bool {
+        op.account_server
+            && match (self.account, &self.lock().secrets.server) {
+                (None, _) => true,
+                (Some(_), Some(server)) => server.origin() == url.origin(),
+                (Some(_), None) => false,
+            }
     }
 
     fn headers(&self, request: &HttpRequest) -> Result<Vec<(String, Secret<String>)>, TransportError> {
@@ -260,14 +290,21 @@ impl<'a> Outbound<'a> {
 
     async fn body(&self, request: &HttpRequest, urls: &[Secret<String>]) -> Result<WireBody, TransportError> {
         Ok(match &request.body {
-            Body::Empty => WireBody::Empty,
-            Body::Json(json) if request.media_urls.is_empty() => WireBody::Bytes(json.to_string().into()),
-            Body::Json(json) => WireBody::Bytes(pull::fill_in(json, &request.media_urls, urls)?.into()),
-            _ if !request.media_urls.is_empty() => {
+            Body::Json(json) => {
+                let secrets = request.body_secrets.iter().map(|place| {
+                    let value = self.secret(&place.secret)?;
+                    Ok((place.pointer.as_str(), value))
+                });
+                let urls = request.media_urls.iter().zip(urls);
+                let urls = urls.map(|(place, url)| Ok((place.pointer.as_str(), url.clone())));
+                WireBody::Bytes(fill_in(json, secrets.chain(urls))?.into())
+            }
+            _ if !(request.media_urls.is_empty() && request.body_secrets.is_empty()) => {
                 return Err(TransportError::Blocked(
-                    "only a JSON body has places for URLs of media".to_owned(),
+                    "only a JSON body has places for secrets and for URLs of media".to_owned(),
                 ));
             }
+            Body::Empty => WireBody::Empty,
             Body::Form(fields) => {
                 let mut form = url::form_urlencoded::Serializer::new(String::new());
                 for (name, value) in fields {
@@ -492,7 +529,7 @@ impl<'a> Outbound<'a> {
     }
 
     fn mask_echoes(&self, mut answer: HttpResponse) -> HttpResponse {
-        echo::mask(&mut answer, self.lock().secrets.0.values());
+        echo::mask(&mut answer, self.lock().secrets.values.values());
         answer
     }
 
@@ -562,6 +599,22 @@ impl HttpTransport for Outbound<'_> {
             }
         }
     }
+}
+
+/// The JSON with values in their places.
+fn fill_in<'a>(
+    json: &serde_json::Value,
+    values: impl Iterator<Item = Result<(&'a str, Secret<String>), TransportError>>,
+) -> Result<String, TransportError> {
+    let mut json = json.clone();
+    for value in values {
+        let (pointer, value) = value?;
+        let place = json
+            .pointer_mut(pointer)
+            .ok_or_else(|| TransportError::Blocked(format!("the body has no place {pointer}")))?;
+        *place = value.expose().as_str().into();
+    }
+    Ok(json.to_string())
 }
 
 /// The characters of a token (RFC 6749, appendix A) and of a URL.

@@ -85,8 +85,14 @@ problems! {
     AccountNotActive = 409 "account_not_active" "The account cannot be used", retry false, AccountOwner;
     /// The account lacks a permission.
     MissingScopes = 409 "missing_scopes" "The account did not grant a needed permission", retry false, AccountOwner;
-    /// Another tenant has connected this platform account.
+    /// This platform account is connected by another tenant, or for another end user.
     AccountTaken = 409 "account_taken" "This platform account is connected elsewhere", retry false, AccountOwner;
+    /// Another account than the one to be connected again.
+    AccountMismatch = 409 "account_mismatch" "This is another account at the platform", retry false, AccountOwner;
+    /// The session has no account that waits, or has ended.
+    SessionState = 409 "connect_session_state" "The state of the connect session does not allow this", retry false, Caller;
+    /// Not the session's completion code, or too late.
+    CompletionInvalid = 409 "completion_code_invalid" "The completion code is not valid", retry false, Caller;
     /// Another one has this name.
     NameTaken = 409 "name_taken" "This name is taken", retry false, Caller;
     /// The same content was posted to the account before.
@@ -105,8 +111,12 @@ problems! {
     EndpointsFull = 409 "too_many_endpoints" "The tenant has as many webhook endpoints as it may", retry false, Caller;
     /// The same job runs already.
     AlreadyRunning = 409 "already_running" "This is running already", retry true, Nobody;
+    /// An upload is at another byte.
+    UploadOffset = 409 "upload_offset" "The upload is at another byte", retry false, Caller;
     /// It is no longer what the caller has seen (`If-Match`).
     PreconditionFailed = 412 "precondition_failed" "It has changed since you read it", retry false, Caller;
+    /// Another version of the protocol of resumable uploads.
+    TusVersion = 412 "tus_version" "This version of tus is not spoken here", retry false, Caller;
     /// A body over the cap.
     TooLarge = 413 "too_large" "The body is too large", retry false, Caller;
     /// A body of a type that is not taken here.
@@ -117,8 +127,14 @@ problems! {
     IdempotencyKeyReused = 422 "idempotency_key_reused" "This idempotency key was used for another request", retry false, Caller;
     /// The platform refused.
     RejectedByProvider = 422 "rejected_by_provider" "The platform refused this", retry false, Caller;
+    /// Somebody else is writing the upload.
+    UploadLocked = 423 "upload_locked" "Another request is sending to this upload", retry true, Nobody;
     /// Too many requests.
     RateLimited = 429 "rate_limited" "Too many requests", retry true, Nobody;
+    /// The tenant has as many unfinished uploads as it may.
+    UploadsFull = 429 "too_many_uploads" "The tenant has as many unfinished uploads as it may", retry true, Caller;
+    /// The bytes of a piece do not add up.
+    ChecksumMismatch = 460 "checksum_mismatch" "The bytes do not add up to the checksum", retry true, Caller;
     /// A fault of our own.
     Internal = 500 "internal" "Patchbay had a fault", retry true, Operator;
     /// The platform refused for good, for a reason outside the request.
@@ -129,6 +145,8 @@ problems! {
     ProviderRateLimited = 503 "provider_rate_limited" "A limit of the platform is reached", retry true, Nobody;
     /// The database cannot be reached, or the host is stopping.
     Unavailable = 503 "unavailable" "Patchbay cannot serve this just now", retry true, Nobody;
+    /// What keeps media files cannot be reached.
+    StorageUnavailable = 503 "storage_unavailable" "The store of media files cannot be reached", retry true, Operator;
     /// No room for media.
     StorageFull = 507 "storage_full" "There is no room for media", retry false, Operator;
 }
@@ -245,6 +263,14 @@ impl From<StoreError> for Problem {
             StoreError::Conflict(Constraint::AccountOfOtherTenant) => Self::new(
                 ProblemKind::AccountTaken,
                 "Another tenant of this installation has connected this platform account. Disconnect it there first.",
+            ),
+            StoreError::Conflict(Constraint::AccountOfOtherOwner) => Self::new(
+                ProblemKind::AccountTaken,
+                "This platform account is connected for another of your end users. Disconnect it there first.",
+            ),
+            StoreError::Conflict(Constraint::SessionOver) => Self::new(
+                ProblemKind::SessionState,
+                "The connect was called off meanwhile. Ask for a new link.",
             ),
             StoreError::Conflict(Constraint::Name) => {
                 Self::new(ProblemKind::Invalid, "The name is taken. Choose another.")

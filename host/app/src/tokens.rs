@@ -9,17 +9,19 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use patchbay_core::{
     AccountId, AccountView, CredentialLifetimes, Credentials, Ctx, ErrorKind, EventId, ProviderError, SecretRef,
-    TenantId,
+    TenantId, WhoActs,
 };
 use serde_json::json;
 use tokio::time::Instant;
 use tracing::{Instrument, error, info, warn};
+use url::Url;
 use zeroize::Zeroizing;
 
 use crate::{
     App, failpoint,
     journal::JournalRecord,
-    model::{Account, AccountStatus, NewEvent, SealedTokens, TokenUpdate},
+    jwt,
+    model::{Account, AccountStatus, AuditAction, By, NewEvent, SealedTokens, TokenUpdate},
     outbound::{Outbound, SecretBag},
     problem::{Problem, ProblemKind},
     secret::Secret,
@@ -38,6 +40,10 @@ const LEASE: Duration = Duration::from_secs(90);
 const PATIENCE: Duration = Duration::from_secs(40);
 /// A journal record older than this has long been stored or is dead.
 const JOURNAL_KEEP: TimeDelta = TimeDelta::hours(48);
+
+/// Name of the account's own server among its tokens. It is sealed with them: who can write into the database cannot have
+/// them sent elsewhere. No credential can have this name.
+const SERVER: &str = "@server";
 
 /// An account whose tokens are open and fresh enough.
 pub struct Ready {
@@ -79,6 +85,13 @@ impl From<TokenError> for Problem {
                 ProblemKind::AccountReauthRequired,
                 "The platform no longer accepts this account's access. Connect the account again.",
             ),
+            TokenError::NotActive(AccountStatus::Pending) => Self {
+                who: Some(WhoActs::Caller),
+                ..Self::new(
+                    ProblemKind::AccountNotActive,
+                    "The account waits to be taken: complete its connect session with the code that the browser brought.",
+                )
+            },
             TokenError::NotActive(status) => Self::new(
                 ProblemKind::AccountNotActive,
                 format!("The account is {status}. Connect it again to use it."),
@@ -128,14 +141,21 @@ pub async fn open(app: &App, account: Account) -> Result<Ready, TokenError> {
         .vault
         .unseal(place(account.tenant, account.id, sealed.version), &sealed.envelope)
         .await?;
-    let tokens: BTreeMap<String, Zeroizing<String>> =
+    let mut tokens: BTreeMap<String, Zeroizing<String>> =
         serde_json::from_slice::<BTreeMap<String, String>>(opened.expose())
             .map_err(|_| VaultError::Sealed)?
             .into_iter()
             .map(|(name, value)| (name, Zeroizing::new(value)))
             .collect();
-    let mut secrets = SecretBag::default();
-    let mut credentials = Credentials::default();
+    let server = match tokens.remove(SERVER) {
+        Some(text) => Some(Url::parse(&text).map_err(|_| VaultError::Sealed)?),
+        None => None,
+    };
+    let mut secrets = SecretBag::of_server(server.clone());
+    let mut credentials = Credentials {
+        server,
+        ..Credentials::default()
+    };
     for (name, value) in &tokens {
         secrets.insert(SecretRef::account(name), Secret::from(value.as_str()));
         credentials.secrets.insert(name.clone(), SecretRef::account(name));
@@ -163,8 +183,14 @@ pub async fn seal(
 ) -> Result<TokenUpdate, VaultError> {
     let mut tokens = BTreeMap::new();
     for (name, handle) in &credentials.secrets {
-        let value = secrets.get(handle).ok_or(VaultError::Sealed)?;
+        let value = secrets.get(handle).filter(|_| name != SERVER);
+        let value = value.ok_or(VaultError::Sealed)?;
         tokens.insert(name.as_str(), value.expose().as_str());
+    }
+    let told = |token: &str| tokens.get(token).and_then(|token| jwt::life(token, app.env.now()));
+    let (access_told, refresh_told) = (told("access_token"), told("refresh_token"));
+    if let Some(server) = &credentials.server {
+        tokens.insert(SERVER, server.as_str());
     }
     let plain = Zeroizing::new(serde_json::to_vec(&tokens).map_err(|_| VaultError::TooLong)?);
     let envelope = app.vault.seal(place(tenant, id, version), &plain).await?;
@@ -174,6 +200,7 @@ pub async fn seal(
         refresh,
         refresh_not_before,
     } = credentials.lifetimes;
+    let (access, refresh) = (access.or(access_told), refresh.or(refresh_told));
     Ok(TokenUpdate {
         tokens: SealedTokens { envelope, version },
         access_expires_at: access.and_then(|life| later(now, life)),
@@ -291,10 +318,14 @@ async fn spend(app: &Arc<App>, account: Account, leased: Instant) -> Result<Acco
                 post: None,
                 payload: json!({ "code": error.code }),
             };
+            let audit = By::worker(&format!("refresh-{id}-{version}"))
+                .did(&app.env, AuditAction::AccountLocked, tenant)
+                .to(&id)
+                .saying(json!({ "code": error.code }));
             // Conditional on the version: a token that was stored meanwhile is good.
             let marked = app
                 .store
-                .require_reauth(tenant, id, version, &error.code, &event)
+                .require_reauth(tenant, id, version, &error.code, &event, &audit)
                 .await?;
             let _ = app.store.release_refresh(tenant, id, &app.process).await;
             warn!(account.id = %id, code = %error.code, marked, "The platform ended this account's access");
@@ -324,7 +355,10 @@ async fn spend(app: &Arc<App>, account: Account, leased: Instant) -> Result<Acco
 }
 
 async fn call_refresh(app: &App, account: Account, leased: Instant) -> Result<TokenUpdate, TokenError> {
-    let registered = app.registered(&account.provider).map_err(|_| TokenError::Gone)?;
+    // A component may be away for a while.
+    let registered = app
+        .registered(&account.provider)
+        .map_err(|_| transient("provider_not_loaded"))?;
     let oauth = registered.provider.oauth().ok_or_else(|| {
         TokenError::Refresh(ProviderError::new(
             ErrorKind::Permanent,
@@ -345,8 +379,9 @@ async fn call_refresh(app: &App, account: Account, leased: Instant) -> Result<To
     failpoint::hit("ref.received");
     let (_, secrets) = outbound.finish();
     let mut credentials = renewed.map_err(TokenError::Refresh)?;
+    // What the answer does not mention stays.
+    credentials.server = credentials.server.or_else(|| view.credentials.server.clone());
     for (name, handle) in &view.credentials.secrets {
-        // What the answer does not mention stays.
         credentials
             .secrets
             .entry(name.clone())

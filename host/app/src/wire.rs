@@ -10,7 +10,7 @@ use futures_util::stream::BoxStream;
 use patchbay_core::ProviderId;
 use url::Url;
 
-use crate::secret::Secret;
+use crate::{files::ByteStream, secret::Secret};
 
 /// A body.
 pub enum WireBody {
@@ -29,7 +29,7 @@ pub enum WireBody {
 
 /// A request with its secrets filled in. Not `Debug`: nearly every part of it may be a secret.
 pub struct WireRequest {
-    /// For whom; selects the host map in simulator mode. [`ProviderId::patchbay`]: a receiver of events.
+    /// For whom; selects the host map in simulator mode. [`ProviderId::patchbay`]: a host that a tenant has named.
     pub provider: ProviderId,
     /// Name of the call, for spans and metrics.
     pub op: String,
@@ -43,7 +43,7 @@ pub struct WireRequest {
     pub headers: Vec<(String, Secret<String>)>,
     /// Body.
     pub body: WireBody,
-    /// Time for the whole call. For a stream: per stall, not for the whole.
+    /// Time for the whole call. For a stream, either way: per stall, not for the whole.
     pub timeout: Duration,
     /// Largest answer that is read.
     pub max_answer_bytes: usize,
@@ -66,6 +66,25 @@ impl fmt::Debug for WireResponse {
     }
 }
 
+/// An answer whose body comes as it is read. Dropped, it ends the call.
+pub struct WireStream {
+    /// HTTP status.
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Body. An error: it broke off, or stood still for the call's time.
+    pub body: ByteStream,
+}
+
+impl WireStream {
+    /// The first header of this name, which is in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
 /// Why there is no answer. Texts never hold a URL.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
@@ -85,6 +104,10 @@ pub enum WireError {
 pub trait Wire: Send + Sync + 'static {
     /// Sends one request. An answer of any status is `Ok`.
     async fn send(&self, request: WireRequest) -> Result<WireResponse, WireError>;
+
+    /// Sends one request, whose answer may be of any length: `max_answer_bytes` means nothing here. Its head comes in the
+    /// call's time, and then in that time again at least 64 KiB each, or the end.
+    async fn open(&self, request: WireRequest) -> Result<WireStream, WireError>;
 
     /// Reads a URL that a user gave, and checks all of it but the addresses of its name, which are looked up at each call:
     /// https on port 443 or 8443, a name or a public address, no credentials, no control characters.

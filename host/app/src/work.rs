@@ -8,12 +8,12 @@ use std::{
 
 use chrono::TimeDelta;
 use patchbay_core::{AccountId, ErrorKind, TenantId};
-use tokio::time::timeout;
+use tokio::{sync::Mutex as AsyncMutex, time::timeout};
 use tracing::{Instrument, error, info_span, warn};
 
 use crate::{
-    App, connect, ingest,
-    model::{AccountStatus, Job, JobKind},
+    App, connect, erase, ingest, media, metrics,
+    model::{AccountStatus, By, Job, JobKind},
     publish, push,
     store::{Claim, JobEnd, MAX_LOST, StoreError},
     tokens,
@@ -38,11 +38,18 @@ pub(crate) struct Turns(Mutex<TurnState>);
 struct TurnState {
     last: HashMap<JobKind, TenantId>,
     running: HashMap<(JobKind, TenantId), usize>,
+    claiming: HashMap<JobKind, Arc<AsyncMutex<()>>>,
 }
 
 impl Turns {
     fn state(&self) -> MutexGuard<'_, TurnState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Held over a claim of a kind and the note of whose it was: the next claim must know. Without it, all loops that wait
+    /// for a slow store would serve the tenant after the one that was served before any of them.
+    fn claiming(&self, kind: JobKind) -> Arc<AsyncMutex<()>> {
+        Arc::clone(self.state().claiming.entry(kind).or_default())
     }
 
     /// The tenant that was served last with a kind, and those that have all the places they may have.
@@ -131,26 +138,35 @@ async fn run_webhooks(app: &Arc<App>) -> Result<u32, StoreError> {
 
 /// Runs one job: of a kind that takes turns, one of the next tenant.
 async fn run_turn(app: &Arc<App>, kind: JobKind, most_per_tenant: usize) -> Result<u32, StoreError> {
-    let jobs = if let Some(job) = app.store.take_over(kind, LEASE).await? {
-        vec![job]
+    if let Some(job) = app.store.take_over(kind, LEASE).await? {
+        let _turn = app.turns.begin(kind, job.tenant);
+        return run_claimed(app, kind, &[job]).await;
+    }
+    let claiming = app.turns.claiming(kind);
+    let alone = if kind.takes_turns() {
+        Some(claiming.lock().await)
     } else {
-        let (after, except) = app.turns.next(kind, most_per_tenant);
-        let claim = Claim {
-            kind,
-            limit: 1,
-            lease: LEASE,
-            after,
-            except: &except,
-        };
-        app.store.claim_jobs(claim).await?
+        None
     };
+    let (after, except) = app.turns.next(kind, most_per_tenant);
+    let claim = Claim {
+        kind,
+        limit: 1,
+        lease: LEASE,
+        after,
+        except: &except,
+    };
+    let jobs = app.store.claim_jobs(claim).await?;
     let _turns: Vec<_> = jobs.iter().map(|job| app.turns.begin(kind, job.tenant)).collect();
+    drop(alone);
     run_claimed(app, kind, &jobs).await
 }
 
 /// Runs what was claimed. Returns how many jobs.
 async fn run_claimed(app: &Arc<App>, kind: JobKind, jobs: &[Job]) -> Result<u32, StoreError> {
     let Some(first) = jobs.first() else { return Ok(0) };
+    // Where one is there may be more, for another loop.
+    app.wake(&[kind]);
     let span = info_span!("job", kind = kind.as_str(), job.id = %first.id, jobs = jobs.len(),
         correlation_id = %first.correlation_id);
     let outcome = run(app, kind, jobs).instrument(span.clone()).await;
@@ -179,6 +195,9 @@ async fn run(app: &Arc<App>, kind: JobKind, jobs: &[Job]) -> Result<(), StoreErr
                 JobKind::Refresh => run_refresh(app, job).await?,
                 JobKind::Revoke => run_revoke(app, job).await?,
                 JobKind::Deliver => push::run(app, job).await?,
+                JobKind::Erase => erase::run(app, job).await?,
+                JobKind::Import => media::import::run(app, job).await?,
+                JobKind::Metrics => metrics::run(app, job).await?,
                 JobKind::Ingest => {}
             }
         }
@@ -204,6 +223,18 @@ async fn run(app: &Arc<App>, kind: JobKind, jobs: &[Job]) -> Result<(), StoreErr
 async fn run_refresh(app: &Arc<App>, job: &Job) -> Result<(), StoreError> {
     let id = AccountId::from_uuid(job.target);
     let account = app.store.account(job.tenant, id).await?;
+    if account
+        .as_ref()
+        .is_some_and(|account| account.status == AccountStatus::Pending)
+    {
+        // By then it is taken or given up.
+        let again = JobEnd::Again {
+            run_at: app.env.now() + connect::PENDING_LIFE,
+            code: "pending".to_owned(),
+        };
+        app.store.end_job(job.lease(), &again).await?;
+        return Ok(());
+    }
     let Some(account) = account.filter(|account| account.status == AccountStatus::Active) else {
         app.store.end_job(job.lease(), &JobEnd::Done).await?;
         return Ok(());
@@ -235,7 +266,22 @@ async fn run_refresh(app: &Arc<App>, job: &Job) -> Result<(), StoreError> {
 
 async fn run_revoke(app: &Arc<App>, job: &Job) -> Result<(), StoreError> {
     let id = AccountId::from_uuid(job.target);
-    let account = app.store.account(job.tenant, id).await?;
+    let mut account = app.store.account(job.tenant, id).await?;
+    if let Some(pending) = account.take_if(|account| account.status == AccountStatus::Pending) {
+        // Connected anew while this job was on its way: the new grant has its own time.
+        let until = pending.updated_at + connect::PENDING_LIFE;
+        if until > app.store.now().await? {
+            let again = JobEnd::Again {
+                run_at: until,
+                code: "pending".to_owned(),
+            };
+            app.store.end_job(job.lease(), &again).await?;
+            return Ok(());
+        }
+        if connect::refuse_pending(app, &By::worker(&job.correlation_id), &pending, "expiry").await? {
+            account = app.store.account(job.tenant, id).await?;
+        }
+    }
     let Some(account) = account.filter(|a| a.status == AccountStatus::Revoked && a.tokens.is_some()) else {
         app.store.end_job(job.lease(), &JobEnd::Done).await?;
         return Ok(());

@@ -1,11 +1,16 @@
 //! The client itself: two connection pools with different rules. One dials public addresses by https; the other dials
 //! the loopback addresses of simulators by http, and nothing else.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use http::{HeaderValue, Method, header};
-use patchbay_app::wire::{Wire, WireBody, WireError, WireRequest, WireResponse};
+use patchbay_app::wire::{Wire, WireBody, WireError, WireRequest, WireResponse, WireStream};
 use patchbay_core::ProviderId;
 use tracing::Instrument;
 use url::{Position, Url};
@@ -13,7 +18,7 @@ use url::{Position, Url};
 use crate::{
     address::{AddressFilter, Cidr},
     body::{BodyHandle, ExactBody},
-    limits::{Deadline, MAX_ANSWER_HEADERS, lost, read_answer},
+    limits::{Deadline, MAX_ANSWER_HEADERS, lost, read_answer, stream_answer},
     observe,
     policy::{self, Blocked, Policy},
     redact,
@@ -29,11 +34,11 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// Most time for a call, whatever it asks for. With a streamed body: most time without progress.
     pub total_timeout: Duration,
-    /// Most time for a call whose body is streamed, however steadily it moves.
+    /// Most time for a call whose body is streamed, either way, however steadily it moves.
     pub stream_timeout: Duration,
     /// Added to the time for the answer after a streamed body: its end is then still in the socket's buffer.
     pub drain_timeout: Duration,
-    /// Simulator mode: per provider, real host to the simulator's loopback address.
+    /// Simulator mode: per provider, real host to the simulator's loopback address. See also [`Egress::simulate`].
     pub simulators: HashMap<ProviderId, HashMap<String, SocketAddr>>,
 }
 
@@ -70,7 +75,20 @@ pub struct Egress {
     public: reqwest::Client,
     loopback: reqwest::Client,
     policy: Arc<Policy>,
+    simulators: RwLock<Simulators>,
     config: Config,
+}
+
+type Simulators = HashMap<ProviderId, HashMap<String, SocketAddr>>;
+
+fn on_loopback(hosts: HashMap<String, SocketAddr>) -> Result<HashMap<String, SocketAddr>, ConfigError> {
+    if let Some(address) = hosts.values().find(|address| !address.ip().is_loopback()) {
+        return Err(ConfigError::SimulatorNotLoopback(*address));
+    }
+    Ok(hosts
+        .into_iter()
+        .map(|(host, address)| (host.to_ascii_lowercase(), address))
+        .collect())
 }
 
 impl Egress {
@@ -98,14 +116,9 @@ impl Egress {
         lookup: Arc<dyn Lookup>,
         only_root: Option<reqwest::Certificate>,
     ) -> Result<Self, ConfigError> {
-        for hosts in config.simulators.values_mut() {
-            if let Some(address) = hosts.values().find(|address| !address.ip().is_loopback()) {
-                return Err(ConfigError::SimulatorNotLoopback(*address));
-            }
-            *hosts = hosts
-                .drain()
-                .map(|(host, address)| (host.to_ascii_lowercase(), address))
-                .collect();
+        let mut simulators = HashMap::new();
+        for (provider, hosts) in std::mem::take(&mut config.simulators) {
+            simulators.insert(provider, on_loopback(hosts)?);
         }
         // Fails if a provider is installed already, which is then the one to use.
         rustls::crypto::ring::default_provider().install_default().ok();
@@ -125,7 +138,7 @@ impl Egress {
             Some(root) => public().tls_certs_only([root]).build(),
             None => match public().build() {
                 // Enough for a demo in a bare container. The client then trusts nobody, and every call fails.
-                Err(_) if !config.simulators.is_empty() => {
+                Err(_) if !simulators.is_empty() => {
                     tracing::warn!("No trusted CA certificates found: only simulators can be called");
                     public().tls_certs_only([]).build()
                 }
@@ -137,12 +150,26 @@ impl Egress {
             public: public.map_err(ConfigError::Client)?,
             loopback: loopback.map_err(ConfigError::Client)?,
             policy,
+            simulators: RwLock::new(simulators),
             config,
         })
     }
 
+    /// Sends calls of a provider to a simulator from now on: real host to loopback address. Without hosts, to the
+    /// platform.
+    ///
+    /// # Errors
+    /// An address is not on loopback. Nothing has changed then.
+    pub fn simulate(&self, provider: ProviderId, hosts: HashMap<String, SocketAddr>) -> Result<(), ConfigError> {
+        let hosts = on_loopback(hosts)?;
+        let mut simulators = self.simulators.write().unwrap_or_else(PoisonError::into_inner);
+        simulators.insert(provider, hosts);
+        Ok(())
+    }
+
     fn simulator(&self, provider: &ProviderId, url: &Url) -> Option<SocketAddr> {
-        self.config.simulators.get(provider)?.get(url.host_str()?).copied()
+        let simulators = self.simulators.read().unwrap_or_else(PoisonError::into_inner);
+        simulators.get(provider)?.get(url.host_str()?).copied()
     }
 
     /// Checks a request and puts it into the library's form. Nothing is dialled yet.
@@ -211,7 +238,21 @@ impl Wire for Egress {
             }
             Err(blocked) => Err(WireError::Blocked(blocked.to_string())),
         };
-        call.finish(&result);
+        call.finish(result.as_ref().map(|answer| answer.status));
+        result
+    }
+
+    async fn open(&self, request: WireRequest) -> Result<WireStream, WireError> {
+        let call = observe::Call::start(&request);
+        let stall = request.timeout.min(self.config.total_timeout);
+        let result = match self.prepare(request) {
+            Ok(prepared) => {
+                let opening = prepared.open(stall, self.config.stream_timeout);
+                opening.instrument(call.span.clone()).await
+            }
+            Err(blocked) => Err(WireError::Blocked(blocked.to_string())),
+        };
+        call.finish(result.as_ref().map(|answer| answer.status));
         result
     }
 
@@ -247,6 +288,14 @@ impl Prepared {
             () = deadline.passed() => Err(lost("timed out")),
             () = tokio::time::sleep(limit) => Err(lost("timed out")),
         }
+    }
+
+    async fn open(self, stall: Duration, limit: Duration) -> Result<WireStream, WireError> {
+        let answer = tokio::select! {
+            answer = self.client.execute(self.request) => answer.map_err(|error| redact::call_error(&error))?,
+            () = self.deadline.passed() => return Err(lost("timed out")),
+        };
+        stream_answer(answer, stall, limit)
     }
 
     async fn exchange(self) -> Result<WireResponse, WireError> {

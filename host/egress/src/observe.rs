@@ -1,6 +1,6 @@
 //! What an operator sees of a call: one span, one counter, one histogram. Never a URL, a header or a body.
 
-use patchbay_app::wire::{WireError, WireRequest, WireResponse};
+use patchbay_app::wire::{WireError, WireRequest};
 use tokio::time::Instant;
 use tracing::{Span, field};
 
@@ -47,11 +47,12 @@ impl Call {
         }
     }
 
-    pub(crate) fn finish(mut self, result: &Result<WireResponse, WireError>) {
+    /// `result`: the status of the answer.
+    pub(crate) fn finish(mut self, result: Result<u16, &WireError>) {
         self.outcome = match result {
-            Ok(answer) => {
-                self.span.record("status", answer.status);
-                match answer.status {
+            Ok(status) => {
+                self.span.record("status", status);
+                match status {
                     200..=299 => "2xx",
                     300..=399 => "3xx",
                     400..=499 => "4xx",

@@ -3,11 +3,14 @@
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, bail};
+use chrono::TimeDelta;
 use metrics_exporter_prometheus::PrometheusHandle;
 use patchbay_app::{
     App, Parts,
     env::{Clock, Env, FollowingClock},
+    files::MediaFiles,
     journal::TokenJournal,
+    media::MediaLimits,
     registry::{Registered, Registry},
     secret::Secret,
     store::Store,
@@ -22,9 +25,10 @@ use tracing::{info, warn};
 use url::Url;
 
 use crate::{
-    api::{auth::Gate, workers::Passes},
+    api::{auth::Gate, posts::updates::Places, workers::Passes},
+    components::{self, Around, Components, Reread},
     config::{Config, Environment, ProviderConfig},
-    media::MediaFolder,
+    media::{MediaBucket, MediaFolder},
     providers::{BUILT_IN, Entry},
 };
 
@@ -42,14 +46,18 @@ pub struct Inner {
     pub wall: Arc<dyn Clock>,
     /// The clock that work goes by, if it follows the database's.
     pub clock: Option<Arc<FollowingClock>>,
-    /// Media bytes.
-    pub files: MediaFolder,
+    /// Providers that are loaded as components.
+    pub components: Components,
     /// Metrics, if they are recorded.
     pub metrics: Option<PrometheusHandle>,
     /// API keys in use, and addresses that guess.
     pub gate: Gate,
     /// Worker passes by HTTP.
     pub passes: Passes,
+    /// Callers that follow posts.
+    pub streams: Places,
+    /// Control pages of the simulators that run in this process.
+    pub simulator_pages: Vec<(ProviderId, Url)>,
     /// Authenticates list cursors.
     pub cursor_key: Secret<[u8; 32]>,
     /// Cancelled when the host is to stop.
@@ -91,6 +99,11 @@ pub struct Start {
     pub allow_unsafe_durability: bool,
     /// PostgreSQL: connections that are kept for renewed tokens and received webhooks; `None`: as many as usual.
     pub reserved_connections: Option<u32>,
+    /// Reads the configuration again, for components that come while the host runs; `None`: they find what it was.
+    pub reread: Option<Reread>,
+    /// Is shown what guests of components held in memory at the end of each call; `None`: nobody is.
+    #[cfg(feature = "wasm")]
+    pub component_memory: Option<Arc<dyn components::Observer>>,
     /// The storage folder is gone when this process ends: take no media files.
     pub takes_no_files: bool,
 }
@@ -140,10 +153,9 @@ pub async fn build(config: Config, start: Start) -> anyhow::Result<Built> {
         .await
         .context("ending the leases of a host that is gone")?;
     let cursor_key = vault.derive("patchbay/cursor/v1");
-    let mut files = MediaFolder::open(&config.storage.dir.join("media")).context("opening the media folder")?;
-    files.takes_none = start.takes_no_files;
+    let media = open_media(&config)?;
 
-    let mut registry = Registry::default();
+    let registry = Registry::default();
     let mut simulators = Vec::new();
     let mut maps = HashMap::new();
     for entry in BUILT_IN {
@@ -152,7 +164,7 @@ pub async fn build(config: Config, start: Start) -> anyhow::Result<Built> {
             continue;
         };
         let simulated = settings.environment == Environment::Simulator;
-        let registered = register(entry, settings, &config, simulated, &env)?;
+        let registered = register(entry, settings, &config, &env)?;
         if simulated {
             let hosts = if settings.simulator_hosts.is_empty() {
                 let stand = start_stand(entry, &registered, &config, start.media_hosts.clone()).await?;
@@ -180,31 +192,55 @@ pub async fn build(config: Config, start: Start) -> anyhow::Result<Built> {
     let lookup = start.lookup.unwrap_or_else(|| Arc::new(SystemLookup));
     let wire = Arc::new(Egress::with_lookup(egress, lookup).context("building the HTTP client")?);
     let journal = TokenJournal::at(&config.storage.dir.join("token-journal"));
-    let media = Arc::new(files.clone());
+    let components = Components::open(
+        &config,
+        &registry,
+        &wire,
+        &vault,
+        &env,
+        Around {
+            reread: start.reread,
+            #[cfg(feature = "wasm")]
+            observer: start.component_memory,
+        },
+    )?;
     let app = App::new(Parts {
         env,
         store,
         wire,
         vault,
         media,
+        media_limits: media_limits(&config, start.takes_no_files),
         journal,
         registry,
         pull_base: pull_base(&config),
     });
+    // Those that are there are served from the first request on.
+    components.look(&app.registry).await;
     match tokens::replay_journal(&app).await {
         Ok(0) => {}
         Ok(stored) => info!(stored, "Stored renewed tokens that a crash had left in the journal"),
         Err(error) => warn!(%error, "The token journal cannot be read"),
     }
+    let simulator_pages = simulators
+        .iter()
+        .map(|(id, stand): &(ProviderId, Box<dyn Stand>)| {
+            let page = Url::parse(&format!("http://{}/_admin/", stand.admin()));
+            page.map(|page| (id.clone(), page))
+                .context("the address of a simulator")
+        })
+        .collect::<anyhow::Result<_>>()?;
     let host = Host(Arc::new(Inner {
         gate: Gate::new(&config.limits),
         app,
         config,
         wall,
         clock,
-        files,
+        components,
         metrics: start.metrics,
         passes: Passes::default(),
+        streams: Places::default(),
+        simulator_pages,
         cursor_key,
         stopping: CancellationToken::new(),
     }));
@@ -275,6 +311,27 @@ pub async fn open_vault(config: &Config, store: Arc<dyn Store>, env: &Env) -> an
     }
 }
 
+fn open_media(config: &Config) -> anyhow::Result<Arc<dyn MediaFiles>> {
+    Ok(match &config.storage.s3 {
+        Some(s3) => Arc::new(MediaBucket::open(s3).context("storage.s3_…")?),
+        None => {
+            let dir = config.storage.dir.join("media");
+            Arc::new(MediaFolder::open(&dir).context("opening the media folder")?)
+        }
+    })
+}
+
+pub(crate) fn media_limits(config: &Config, takes_no_files: bool) -> MediaLimits {
+    let takes_no_files = takes_no_files && config.storage.s3.is_none();
+    MediaLimits {
+        max_bytes: config.server.max_upload_bytes,
+        quota_bytes: config.storage.media_quota_bytes,
+        life: TimeDelta::days(i64::from(config.storage.media_ttl_days)),
+        closed: takes_no_files
+            .then_some("This host has no folder that lasts. Post media by URL, or let the operator set storage.dir."),
+    }
+}
+
 /// Where platforms fetch stored files, if this host can be reached over https.
 fn pull_base(config: &Config) -> Option<Url> {
     let mut url = config.server.public_url.clone();
@@ -328,28 +385,51 @@ fn build_provider(entry: &Entry, settings: &ProviderConfig) -> Result<Arc<dyn Pr
         .map_err(|error| Unstartable(format!("providers.{}.settings: {error}", entry.id)))
 }
 
-fn register(
+pub(crate) fn register(
     entry: &Entry,
     settings: &ProviderConfig,
     config: &Config,
-    simulated: bool,
     env: &Env,
 ) -> anyhow::Result<Registered> {
     let provider = build_provider(entry, settings)?;
+    Ok(registered(
+        provider,
+        settings,
+        entry.has_app,
+        &config.server.public_url,
+        env,
+    )?)
+}
+
+/// A provider with the app that the configuration has for it. Not every platform has apps (`has_app`).
+///
+/// # Errors
+/// It has none.
+pub(crate) fn registered(
+    provider: Arc<dyn Provider>,
+    settings: &ProviderConfig,
+    has_app: bool,
+    public_url: &Url,
+    env: &Env,
+) -> Result<Registered, Unstartable> {
+    let id = provider.manifest().id.clone();
+    let simulated = settings.environment == Environment::Simulator;
     let client_id = match (&settings.client_id, simulated) {
         (Some(id), _) => id.clone(),
-        (None, true) => format!("simulated-{}-app", entry.id),
-        (None, false) => bail!(Unstartable(format!("providers.{}.client_id is not set", entry.id))),
+        // The platform knows no apps. To this host it is the one that it is.
+        (None, _) if !has_app => id.to_string(),
+        (None, true) => format!("simulated-{id}-app"),
+        (None, false) => return Err(Unstartable(format!("providers.{id}.client_id is not set"))),
     };
     let client_secret = match (&settings.client_secret, simulated) {
         (Some(secret), _) => secret.clone(),
-        // Nobody needs to know it: the simulator is told.
-        (None, true) => Secret::new(hex::encode(env.random::<16>())),
-        (None, false) => bail!(Unstartable(format!("providers.{}.client_secret is not set", entry.id))),
+        // Nobody needs to know it: the simulator is told, or nobody asks for it.
+        (None, simulated) if simulated || !has_app => Secret::new(hex::encode(env.random::<16>())),
+        (None, _) => return Err(Unstartable(format!("providers.{id}.client_secret is not set"))),
     };
     let redirect_uri = settings.redirect_uri.clone().unwrap_or_else(|| {
-        let mut url = config.server.public_url.clone();
-        url.set_path(&format!("/api/platforms/{}/callback", entry.id));
+        let mut url = public_url.clone();
+        url.set_path(&format!("/api/platforms/{id}/callback"));
         url
     });
     let mut webhook_secrets = settings.webhook_secrets.clone();
@@ -388,7 +468,13 @@ async fn start_stand(
         media_hosts,
         first_port: None,
     };
-    (entry.simulator)(stand)
+    let start = entry.simulator.ok_or_else(|| {
+        Unstartable(format!(
+            "providers.{}.simulator_hosts is not set, and it has no simulator",
+            entry.id
+        ))
+    })?;
+    start(stand)
         .await
         .map_err(|error| anyhow::anyhow!("starting the simulator of {}: {error}", entry.id))
 }

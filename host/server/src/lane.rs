@@ -1,4 +1,4 @@
-//! The four sorts of work, as operators name them on the command line, in the endpoints for cron services and in
+//! The sorts of work, as operators name them on the command line, in the endpoints for cron services and in
 //! schedules. Each has loops of its own in a process, so that none waits for another: an upload may keep a loop busy
 //! for long, and a receiver of events may be slow.
 
@@ -14,17 +14,28 @@ use crate::config::WorkersConfig;
 pub enum Lane {
     /// Reads webhooks that were received.
     Webhooks,
-    /// Renews tokens, and ends grants at platforms.
+    /// Renews tokens, ends grants at platforms, and erases.
     Refresh,
     /// Takes the next steps of posts.
     Publish,
     /// Sends events to the endpoints of tenants.
     Deliver,
+    /// Fetches media files that tenants have named.
+    Fetch,
+    /// Reads the numbers of published posts.
+    Metrics,
 }
 
 impl Lane {
     /// All.
-    pub const ALL: [Self; 4] = [Self::Webhooks, Self::Refresh, Self::Publish, Self::Deliver];
+    pub const ALL: [Self; 6] = [
+        Self::Webhooks,
+        Self::Refresh,
+        Self::Publish,
+        Self::Deliver,
+        Self::Fetch,
+        Self::Metrics,
+    ];
 
     /// The stable name.
     #[must_use]
@@ -34,6 +45,8 @@ impl Lane {
             Self::Refresh => "refresh",
             Self::Publish => "publish",
             Self::Deliver => "deliver",
+            Self::Fetch => "fetch",
+            Self::Metrics => "metrics",
         }
     }
 
@@ -42,9 +55,11 @@ impl Lane {
     pub fn kinds(self) -> &'static [JobKind] {
         match self {
             Self::Webhooks => &[JobKind::Ingest],
-            Self::Refresh => &[JobKind::Refresh, JobKind::Revoke],
+            Self::Refresh => &[JobKind::Refresh, JobKind::Revoke, JobKind::Erase],
             Self::Publish => &[JobKind::Publish],
             Self::Deliver => &[JobKind::Deliver],
+            Self::Fetch => &[JobKind::Import],
+            Self::Metrics => &[JobKind::Metrics],
         }
     }
 
@@ -57,13 +72,17 @@ impl Lane {
             Self::Refresh => 4,
             Self::Publish => config.concurrency.max(1),
             Self::Deliver => 8,
+            // Each may be at a large file for minutes, with 8 MiB in memory.
+            Self::Fetch => 4,
+            // Nobody waits for it, and it is to be in nobody's way.
+            Self::Metrics => 1,
         }
     }
 
     /// How many of these loops one tenant may have, where tenants take turns.
     pub(crate) fn most_per_tenant(self, config: &WorkersConfig) -> usize {
         let share = match self {
-            Self::Webhooks | Self::Refresh | Self::Publish => 2,
+            Self::Webhooks | Self::Refresh | Self::Publish | Self::Fetch | Self::Metrics => 2,
             // Receivers are the tenants' own, and each may take 15 seconds.
             Self::Deliver => 4,
         };
@@ -76,7 +95,9 @@ impl FromStr for Lane {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|lane| lane.as_str() == text);
-        found.ok_or_else(|| format!("no such work: {text}; there are webhooks, refresh, publish and deliver"))
+        found.ok_or_else(|| {
+            format!("no such work: {text}; there are webhooks, refresh, publish, deliver, fetch and metrics")
+        })
     }
 }
 
@@ -91,6 +112,8 @@ impl ValueEnum for Lane {
             Self::Refresh => "Renew tokens, end grants, and keep house",
             Self::Publish => "Take the next steps of posts",
             Self::Deliver => "Send events to webhook endpoints",
+            Self::Fetch => "Fetch media files by their URLs",
+            Self::Metrics => "Read the numbers of published posts",
         };
         Some(PossibleValue::new(self.as_str()).help(help))
     }

@@ -4,9 +4,11 @@
 pub mod api;
 pub mod catalogue;
 pub mod cli;
+pub mod components;
 pub mod config;
 mod cursor;
 pub mod demo;
+pub mod doctor;
 #[cfg(test)]
 mod drift;
 pub mod host;

@@ -59,6 +59,10 @@ pub struct Passed {
     pub publish: u32,
     /// Events that were sent to endpoints, or held.
     pub deliver: u32,
+    /// Tries to fetch media files.
+    pub fetch: u32,
+    /// Accounts whose posts were read.
+    pub metrics: u32,
     /// Whether time was up while work was still due.
     pub more: bool,
 }
@@ -100,6 +104,8 @@ struct Tally {
     refresh: AtomicU32,
     publish: AtomicU32,
     deliver: AtomicU32,
+    fetch: AtomicU32,
+    metrics: AtomicU32,
 }
 
 impl Tally {
@@ -109,17 +115,22 @@ impl Tally {
             Lane::Refresh => &self.refresh,
             Lane::Publish => &self.publish,
             Lane::Deliver => &self.deliver,
+            Lane::Fetch => &self.fetch,
+            Lane::Metrics => &self.metrics,
         }
     }
 
     fn passed(&self) -> Passed {
-        let [webhooks, refresh, publish, deliver] = Lane::ALL.map(|lane| self.of(lane).load(Ordering::Relaxed));
+        let [webhooks, refresh, publish, deliver, fetch, metrics] =
+            Lane::ALL.map(|lane| self.of(lane).load(Ordering::Relaxed));
         Passed {
-            processed: webhooks + refresh + publish + deliver,
+            processed: webhooks + refresh + publish + deliver + fetch + metrics,
             webhooks,
             refresh,
             publish,
             deliver,
+            fetch,
+            metrics,
             more: false,
         }
     }

@@ -10,6 +10,7 @@ use tracing::info;
 
 use crate::{
     api::{self, webhooks::Door},
+    components,
     host::{Built, Host},
     lane::Lane,
     listen::{self, Limits, Tls},
@@ -114,6 +115,7 @@ async fn attend(host: &Host, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
     }
     tasks.spawn(worker::follow_clock(host.clone(), stop.clone()));
     tasks.spawn(forget(host.clone(), stop.clone()));
+    tasks.spawn(components::watch(host.clone(), stop.clone()));
     let host = host.clone();
     tasks.spawn(async move {
         stop.cancelled().await;

@@ -2,21 +2,30 @@
 
 use std::{sync::Arc, time::Duration};
 
-use patchbay_app::{App, model::JobKind, store::StoreError, tokens, work};
-use tokio::{task::JoinSet, time};
+use patchbay_app::{App, media, model::JobKind, store::StoreError, tokens, work};
+use tokio::{
+    task::JoinSet,
+    time::{self, Instant},
+};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::{host::Host, lane::Lane};
 
-/// Longest time between two looks at the queue, should a wake-up be lost or come to another process.
+/// Time between two looks of a loop at the queue, for what other processes put in.
 const POLL: Duration = Duration::from_secs(1);
+/// The same while there is work now and then, so that what other processes put in does not wait for the next second.
+const POLL_AT_WORK: Duration = Duration::from_millis(50);
+/// How long a loop is at work after it has found something.
+const AT_WORK: Duration = Duration::from_secs(10);
 /// Shortest pause after a look that found nothing: a due job that could not be claimed waits for another one.
 const LEAST_PAUSE: Duration = Duration::from_millis(20);
 /// Time that running steps have to end at shutdown.
 pub(crate) const DRAIN: Duration = Duration::from_secs(30);
 /// Time between two rounds of housekeeping.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
+/// Time between two looks for bytes that belong to nothing.
+const SWEEP: Duration = Duration::from_hours(1);
 /// Time between two looks at the database's clock. In between clocks differ by microseconds.
 const CLOCK_ROUND: Duration = Duration::from_secs(15);
 /// Rows of a kind that are deleted together: a short transaction.
@@ -35,6 +44,7 @@ pub async fn run(host: Host, lanes: &[Lane], stop: CancellationToken) {
         }
     }
     loops.spawn(housekeeping(host.clone(), stop.clone()));
+    loops.spawn(sweeping(host.clone(), stop.clone()));
     stop.cancelled().await;
     let drained = async { while loops.join_next().await.is_some() {} };
     if time::timeout(DRAIN, drained).await.is_err() {
@@ -51,29 +61,35 @@ pub(crate) async fn refreshes_done(host: &Host) {
 }
 
 async fn work_loop(app: Arc<App>, kinds: &'static [JobKind], most_per_tenant: usize, stop: CancellationToken) {
+    let mut found: Option<Instant> = None;
     while !stop.is_cancelled() {
-        // Before the look, so that a wake-up in between is not missed.
-        let woken = app.woken();
         let pause = match work::run_due(&app, kinds, most_per_tenant).await {
-            Ok(0) => next_look(&app, kinds).await,
-            Ok(_) => continue,
+            Ok(0) if found.is_some_and(|at| at.elapsed() < AT_WORK) => next_look(&app, kinds, POLL_AT_WORK).await,
+            Ok(0) => next_look(&app, kinds, POLL).await,
+            Ok(_) => {
+                found = Some(Instant::now());
+                continue;
+            }
             Err(_) => POLL,
         };
         tokio::select! {
-            () = woken => {}
+            () = app.woken(kinds) => {}
             () = time::sleep(pause) => {}
             () = stop.cancelled() => {}
         }
     }
 }
 
-async fn next_look(app: &App, kinds: &[JobKind]) -> Duration {
+/// Time until a loop looks again: until something is due, and about `longest` at most. Loops do not look all at once, so
+/// that of several one looks soon.
+async fn next_look(app: &App, kinds: &[JobKind], longest: Duration) -> Duration {
+    let longest = longest.mul_f64(0.5 + app.env.fraction());
     match app.store.next_due(kinds).await {
         Ok(Some(at)) => (at - app.env.now())
             .to_std()
             .unwrap_or_default()
-            .clamp(LEAST_PAUSE, POLL),
-        Ok(None) | Err(_) => POLL,
+            .clamp(LEAST_PAUSE, longest),
+        Ok(None) | Err(_) => longest,
     }
 }
 
@@ -110,6 +126,22 @@ async fn housekeeping(host: Host, stop: CancellationToken) {
     }
 }
 
+/// Deletes bytes that a kill has left, now and from time to time, until `stop`.
+async fn sweeping(host: Host, stop: CancellationToken) {
+    let mut round = time::interval(SWEEP);
+    loop {
+        tokio::select! {
+            _ = round.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        match media::sweep(&host.app).await {
+            Ok(0) => {}
+            Ok(gone) => info!(gone, "Deleted bytes that belonged to no media file"),
+            Err(error) => warn!(%error, "Bytes that belong to nothing could not be looked for, which is tried again"),
+        }
+    }
+}
+
 /// One round: what has expired goes, in bounded numbers.
 ///
 /// # Errors
@@ -140,10 +172,7 @@ pub async fn tidy(host: &Host) -> Result<(), StoreError> {
             break;
         }
     }
-    for id in store.purge_media(PURGE_BATCH).await? {
-        if let Err(error) = host.app.media.delete(id).await {
-            warn!(%error, media.id = %id, "An expired media file could not be deleted");
-        }
-    }
+    store.purge_readings(now - keep.keep_metrics, PURGE_BATCH).await?;
+    media::purge(&host.app, PURGE_BATCH).await?;
     Ok(())
 }

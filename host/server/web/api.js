@@ -1,9 +1,11 @@
 // Requests to the API of this host. On the machine's own pages no key is needed; where the API asks for one, it is
-// asked for here, kept for this tab alone, and sent as `Authorization: Bearer`.
+// asked for here, kept for this tab alone, and sent as `Authorization: Bearer`. Embedded parts bring their own right.
 
 import { $, el } from './dom.js';
+import { t } from './language.js';
 
 const KEY = 'patchbay.key';
+const PASS = 'patchbay.pass';
 
 const WHO = {
   account_owner: 'The owner of the account can settle this.',
@@ -13,79 +15,167 @@ const WHO = {
 /** An error that the API answered with (RFC 9457), or that kept a request from it. */
 export class Problem extends Error {
   constructor(body, status = 0) {
-    super(body.detail || 'The answer was not understood.');
-    this.title = body.title || 'That did not work';
+    super(body.detail || t('The answer was not understood.'));
+    this.title = body.title || t('That did not work');
     this.status = status;
     this.code = body.code ?? '';
     this.retry = body.retry ?? false;
-    this.acts = WHO[body.who_acts] ?? '';
+    this.acts = WHO[body.who_acts] ? t(WHO[body.who_acts]) : '';
     this.requestId = body.request_id ?? '';
     this.errors = body.errors ?? [];
   }
 }
 
 const unreachable = () =>
-  new Problem({ title: 'No connection', detail: 'Patchbay cannot be reached. Is it still running?', code: '', retry: true });
+  new Problem({ title: t('No connection'), detail: t('Patchbay cannot be reached. Is it still running?'), code: '', retry: true });
 
 export const hasKey = () => sessionStorage.getItem(KEY) !== null;
 
 const authorization = () => (hasKey() ? { Authorization: `Bearer ${sessionStorage.getItem(KEY)}` } : {});
 
-/** One request. Waits for a key where one is needed. */
-export async function call(method, path, { json, headers = {}, timeout = 60_000 } = {}) {
-  for (;;) {
-    const sent = { ...authorization(), ...headers };
-    if (json !== undefined) sent['Content-Type'] = 'application/json';
+/**
+ * Calls of the API. `base` gives what stands before each path, `path` may change the path, `authorization` gives the headers
+ * that say who asks, and `refused` is what a 401 leads to: another try if it returns.
+ */
+export function apiOf({ base, path: written = (path) => path, authorization: ofCaller, refused }) {
+  const address = (path) => base() + written(path);
+
+  /** One request with the bytes of `body`; `onProgress` gets how many have left. Status, headers and JSON, whatever it is. */
+  const raw = async (method, path, { headers = {}, body, onProgress, signal } = {}) => {
+    for (;;) {
+      const sent = { ...ofCaller(), ...headers };
+      const answer = await send(method, address(path), sent, body, onProgress, signal);
+      if (answer.status !== 401) return answer;
+      await refused(new Problem(answer.body, 401), sent);
+    }
+  };
+
+  const call = async (method, path, { json, headers = {}, timeout = 60_000 } = {}) => {
+    for (;;) {
+      const sent = { ...ofCaller(), ...headers };
+      if (json !== undefined) sent['Content-Type'] = 'application/json';
+      let response;
+      try {
+        response = await fetch(address(path), {
+          method,
+          headers: sent,
+          body: json === undefined ? undefined : JSON.stringify(json),
+          credentials: 'same-origin',
+          signal: AbortSignal.timeout(timeout),
+        });
+      } catch {
+        throw unreachable();
+      }
+      const body = read(await response.text().catch(() => ''));
+      if (response.ok) return body;
+      const problem = new Problem(body, response.status);
+      if (response.status !== 401) throw problem;
+      await refused(problem, sent);
+    }
+  };
+
+  /** What an operation tells by server-sent events, as it comes. Ends when the host ends it, or with `signal`. */
+  const events = async function* (path, signal) {
     let response;
     try {
-      response = await fetch(path, {
-        method,
-        headers: sent,
-        body: json === undefined ? undefined : JSON.stringify(json),
+      response = await fetch(address(path), {
+        headers: { ...ofCaller(), Accept: 'text/event-stream' },
         credentials: 'same-origin',
-        signal: AbortSignal.timeout(timeout),
+        signal,
       });
     } catch {
       throw unreachable();
     }
-    const text = await response.text().catch(() => '');
-    const body = read(text);
-    if (response.ok) return body;
-    if (response.status !== 401) throw new Problem(body, response.status);
-    await askForKey(sent.Authorization);
-  }
+    if (!response.ok) throw new Problem(read(await response.text().catch(() => '')), response.status);
+    if (!response.body) return;
+    const lines = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = '';
+    try {
+      for (;;) {
+        const { done, value } = await lines.read();
+        if (done) return;
+        const parts = (text + value).split('\n\n');
+        text = parts.pop();
+        for (const part of parts) {
+          const data = part.split('\n').filter((line) => line.startsWith('data:'));
+          if (data.length > 0) yield read(data.map((line) => line.slice(5)).join('\n'));
+        }
+      }
+    } catch {
+      throw unreachable();
+    } finally {
+      lines.cancel().catch(() => {});
+    }
+  };
+
+  /** The bytes of something, or null where there are none. Nobody is asked for a key. */
+  const bytes = async (path) => {
+    const answer = await fetch(address(path), { headers: ofCaller(), credentials: 'same-origin' });
+    return answer.ok ? answer.blob() : null;
+  };
+
+  return { call, get: (path) => call('GET', path), bytes, raw, events };
 }
 
-export const get = (path) => call('GET', path);
-
-/** Sends a file as it is. `onProgress` gets the bytes sent so far. */
-export async function upload(file, onProgress, signal) {
-  for (;;) {
-    const headers = { ...authorization(), 'Content-Type': file.type || 'application/octet-stream' };
-    const { status, body } = await send(`/api/media?name=${encodeURIComponent(label(file.name))}`, headers, file, onProgress, signal);
-    if (status === 201) return body;
-    if (status !== 401) throw new Problem(body, status);
-    await askForKey(headers.Authorization);
-  }
+/** Calls with a pass, which is two signed parts: its place stands before each path, its secret goes into the header. */
+export function apiOfPass({ origin, pass, refused }) {
+  const parts = () => pass().split('.');
+  return apiOf({
+    base: () => `${origin}/api/embed/${parts().slice(0, 2).join('.')}`,
+    path: (path) => path.replace(/^\/api/, ''),
+    authorization: () => ({ Authorization: `Bearer ${parts().slice(2).join('.')}` }),
+    refused,
+  });
 }
+
+/** Whether this tab was opened with a pass for one user (`#session=…`), instead of by somebody who has a key. */
+export const hasPass = () => sessionStorage.getItem(PASS) !== null;
+
+export function keepPass(pass) {
+  sessionStorage.setItem(PASS, pass);
+}
+
+const ofKey = apiOf({ base: () => '', authorization, refused: (_, sent) => askForKey(sent.Authorization) });
+const ofPass = apiOfPass({
+  origin: '',
+  pass: () => sessionStorage.getItem(PASS),
+  refused: (problem) => {
+    throw problem;
+  },
+});
+const which = () => (hasPass() ? ofPass : ofKey);
+
+/** How pages of this host ask: with the pass or key of this tab, if there is one. */
+export const api = {
+  call: (...of) => which().call(...of),
+  get: (...of) => which().get(...of),
+  bytes: (...of) => which().bytes(...of),
+  raw: (...of) => which().raw(...of),
+  events: (...of) => which().events(...of),
+};
+
+/** One request. Waits for a key where one is needed. */
+export const { call, get } = api;
 
 // `fetch` does not tell how much of a body has left.
-function send(path, headers, file, onProgress, signal) {
+function send(method, address, headers, body, onProgress, signal) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open('POST', path);
+    request.open(method, address);
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
-    request.upload.addEventListener('progress', (event) => onProgress(event.loaded));
-    request.addEventListener('load', () => resolve({ status: request.status, body: read(request.responseText) }));
+    if (onProgress) request.upload.addEventListener('progress', (event) => onProgress(event.loaded));
+    request.addEventListener('load', () =>
+      resolve({ status: request.status, header: (name) => request.getResponseHeader(name), body: read(request.responseText) }),
+    );
     request.addEventListener('error', () => reject(unreachable()));
-    request.addEventListener('abort', () => reject(new Problem({ title: 'Stopped', detail: 'The upload was stopped.', code: 'stopped' })));
-    signal.addEventListener('abort', () => request.abort());
-    request.send(file);
+    request.addEventListener('abort', () => reject(new Problem({ title: 'Stopped', detail: t('The upload was stopped.'), code: 'stopped' })));
+    signal?.addEventListener('abort', () => request.abort(), { once: true });
+    request.send(body);
   });
 }
 
 /** A file's name within the limits of a label: at most 255 bytes, no control characters. */
-function label(text) {
+export function label(text) {
   const clean = text.replace(/\p{Cc}/gu, '');
   const bytes = new TextEncoder().encode(clean);
   return bytes.length <= 255 ? clean : Array.from(clean).slice(0, 60).join('');

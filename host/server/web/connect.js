@@ -1,11 +1,16 @@
 // Connect, reconnect, disconnect; and what came of a connect, when the platform has sent the browser back.
 
-import { call, get, hasKey } from './api.js';
-import { $, badge, el, goTo, name, notice, person, problemBox } from './dom.js';
-import { accountName, accountState, when } from './words.js';
+import { connections } from './accounts.js';
+import { api, call, get, hasKey, hasPass } from './api.js';
+import { $, el, goTo, name, notice, problemBox } from './dom.js';
+import { t, translator } from './language.js';
+import { begin } from './page.js';
+import { accountName } from './words.js';
 
 /** The owner of accounts that are connected here, as for pages that need no key. */
 const OWNER = 'default';
+/** The connect session that this tab has begun. Only its account is taken here. */
+const SESSION = 'patchbay.session';
 
 // Codes of the API's problems that a connect can end with. The host's log has the rest.
 const FAILURES = {
@@ -16,15 +21,16 @@ const FAILURES = {
   provider_error: 'The platform refused. If it happens again, the operator of this host should check how its app is registered there.',
   unavailable: 'Patchbay could not finish just now. Connect again in a few minutes.',
   internal: 'Patchbay had a fault. Connect again; if it happens again, tell the operator of this host.',
+  other: 'Something went wrong on the way. Connect again; if it happens again, tell the operator of this host.',
 };
 
 const wanted = location.pathname.split('/')[3];
+const query = await begin();
 const result = takeResult();
 start();
 
 /** Reads the result of a connect, and clears the address: a reload or a bookmark does not show it again. */
 function takeResult() {
-  const query = new URLSearchParams(location.search);
   if (location.search) history.replaceState(null, '', location.pathname);
   const success = /^([a-z][a-z0-9-]*)_connected$/.exec(query.get('success') ?? '');
   return {
@@ -32,6 +38,8 @@ function takeResult() {
     success: success !== null,
     account: query.get('account'),
     missing: (query.get('missing_scopes') ?? '').split(',').filter(Boolean),
+    session: query.get('session_id'),
+    completion: query.get('completion_code'),
     error: query.get('error'),
     code: query.get('code'),
   };
@@ -39,11 +47,41 @@ function takeResult() {
 
 async function start() {
   try {
+    if ((result.success || result.error) && !hasKey() && !hasPass() && !(await isOpen())) {
+      ended();
+      return;
+    }
+    await complete();
     await show();
   } catch (problem) {
     $('platforms').replaceChildren();
-    $('problem').replaceChildren(problemBox(problem, 'The platforms cannot be shown'));
+    $('problem').replaceChildren(problemBox(problem, t('The platforms cannot be shown')));
   }
+}
+
+/** Whether this machine's own pages need no key. */
+async function isOpen() {
+  return (await fetch('/api/platforms')).status !== 401;
+}
+
+/** For people who came here from a product, and are no users of this page: what came of it, and nothing else. */
+function ended() {
+  $('platforms').replaceChildren();
+  const box = result.success
+    ? notice(result.missing.length > 0 ? 'warn' : 'ok', el('strong', {}, t('The account is connected.')), result.missing.length > 0 ? el('p', {}, t('Some permissions are missing. Without them, the parts that need them stay off.')) : null)
+    : notice('warn', el('strong', {}, result.error === 'cancelled' ? t('You did not allow it.') : t('The account was not connected.')), el('p', {}, t(FAILURES[result.code] ?? FAILURES.other)));
+  if (result.error === 'cancelled') box.lastChild.remove();
+  box.append(el('p', {}, t('You can close this window and go on where you came from.')));
+  $('result').replaceChildren(box);
+  goTo(box);
+}
+
+/** Takes an account that waits, if this tab has begun its connect: another's link connects nothing here. */
+async function complete() {
+  const begun = sessionStorage.getItem(SESSION);
+  sessionStorage.removeItem(SESSION);
+  if (!result.completion || !result.provider || result.session !== begun) return;
+  await call('POST', `/api/platforms/${result.provider}/connect-sessions/${begun}/complete`, { json: { code: result.completion } });
 }
 
 async function show() {
@@ -56,116 +94,45 @@ async function show() {
     }),
   );
   if (details.length === 1) {
-    $('title').textContent = `Connect ${details[0].platform.display_name}`;
-    document.title = `Connect ${details[0].platform.display_name} – Patchbay`;
+    const title = t('Connect {platform}', { platform: details[0].platform.display_name });
+    $('title').textContent = title;
+    document.title = `${title} – Patchbay`;
   }
-  if (details.length === 0) $('platforms').replaceChildren(notice('warn', 'There is no platform here whose accounts can be connected.'));
+  if (details.length === 0) $('platforms').replaceChildren(notice('warn', t('There is no platform here whose accounts can be connected.')));
   else $('platforms').replaceChildren(...details.map(section));
   showResult(details);
 }
 
-function section({ platform, accounts }) {
-  const { display_name, simulated, manifest } = platform;
-  const asked = manifest.scopes.filter((scope) => scope.default);
-  const heading = `platform-${platform.id}`;
-  return el(
-    'section',
-    { class: 'card platform', 'aria-labelledby': heading },
-    el('h2', { id: heading }, display_name, simulated ? badge('warn', 'Simulated') : null),
-    simulated
-      ? notice('warn', `A simulator stands in for ${display_name}. You will see its page instead of the real one, and can allow, refuse or take back single permissions there.`)
-      : null,
-    accounts.map((account) => accountCard(platform, account)),
-    el('h3', {}, `What ${display_name} will ask you to allow`),
-    el('ul', { class: 'scopes' }, asked.map((scope) => scopeLine(scope))),
-    el('p', { class: 'small' }, `Patchbay uses each permission for that purpose alone. ${display_name} shows the list again before you decide.`),
-    connectButton(platform, accounts.length > 0 ? 'Connect another account' : `Connect ${display_name}`, accounts.length > 0),
-  );
-}
-
-const scopeLine = ({ name: scope, purpose }) => el('li', {}, el('span', {}, purpose), el('code', {}, scope));
+const section = ({ platform, accounts }) =>
+  connections({
+    api,
+    platform,
+    accounts,
+    connector: (text, style) => connectButton(platform, text, style),
+    publish: (account) => el('a', { class: 'button', href: `/platforms/${platform.id}/upload?account=${account.id}` }, t('Publish')),
+    disconnected: async (account) => {
+      await show();
+      const done = notice('ok', el('strong', {}, t('Disconnected')), el('p', {}, name(accountName(account))));
+      $('result').replaceChildren(done);
+      goTo(done);
+    },
+  });
 
 /** A link where no key is needed. A link cannot carry a key: with one, the API is asked for an address to go to. */
-function connectButton(platform, text, second) {
-  const style = second ? 'button second' : 'button';
-  if (!hasKey()) return el('a', { class: style, href: `/api/platforms/${platform.id}/authorize` }, text);
+function connectButton(platform, text, style) {
+  if (!hasKey() && !hasPass()) return el('a', { class: style, href: `/api/platforms/${platform.id}/authorize` }, text);
   const go = async (event) => {
     event.target.disabled = true;
     try {
-      const session = await call('POST', `/api/platforms/${platform.id}/connect-sessions`, { json: { owner: OWNER } });
+      const session = await call('POST', `/api/platforms/${platform.id}/connect-sessions`, { json: hasPass() ? {} : { owner: OWNER, allowed_origins: [] } });
+      sessionStorage.setItem(SESSION, session.id);
       location.assign(session.connect_url);
     } catch (problem) {
-      $('problem').replaceChildren(problemBox(problem, 'The connect cannot start'));
+      $('problem').replaceChildren(problemBox(problem, t('The connect cannot start')));
       event.target.disabled = false;
     }
   };
   return el('button', { class: style, type: 'button', click: go }, text);
-}
-
-function accountCard(platform, account) {
-  const [label, tone] = accountState(account);
-  const { scopes } = platform.manifest;
-  const granted = scopes.filter((scope) => account.scopes.includes(scope.name));
-  const lacking = scopes.filter((scope) => scope.default && !account.scopes.includes(scope.name));
-  return el(
-    'article',
-    { class: 'account', 'aria-label': accountName(account) },
-    el('div', { class: 'between' }, person(account.display_name, account.username), badge(tone, label)),
-    account.status === 'reauth_required'
-      ? notice('warn', `${platform.display_name} no longer accepts this connection. Connect the account again to go on publishing.`)
-      : null,
-    account.status === 'pending' ? notice('warn', 'The product that asked for this connection has not accepted it yet.') : null,
-    lacking.length > 0
-      ? notice('warn', 'Not allowed: ', el('ul', {}, lacking.map((scope) => el('li', {}, scope.purpose))), 'Connect again to allow it.')
-      : null,
-    el(
-      'details',
-      {},
-      el('summary', {}, `Allowed: ${granted.length} of ${scopes.length} permissions`),
-      el('ul', { class: 'scopes' }, granted.map(scopeLine)),
-    ),
-    el('p', { class: 'small' }, `Connected ${when(account.connected_at)}.`, account.simulated ? ' Simulated account.' : ''),
-    el(
-      'div',
-      { class: 'row' },
-      platform.capabilities.publish && account.status === 'active'
-        ? el('a', { class: 'button', href: `/platforms/${platform.id}/upload?account=${account.id}` }, 'Publish')
-        : null,
-      connectButton(platform, 'Reconnect', account.status === 'active'),
-      el('button', { class: 'button danger', type: 'button', click: () => confirmDisconnect(platform, account) }, 'Disconnect'),
-    ),
-  );
-}
-
-function confirmDisconnect(platform, account) {
-  const failed = el('div');
-  const no = el('button', { class: 'button second', type: 'button', click: () => dialog.close() }, 'Keep it connected');
-  const yes = el('button', { class: 'button danger', type: 'button' }, 'Disconnect');
-  const dialog = el(
-    'dialog',
-    { 'aria-labelledby': 'disconnect-title', close: () => dialog.remove() },
-    el('h2', { id: 'disconnect-title' }, 'Disconnect ', name(accountName(account)), '?'),
-    el('p', {}, `Patchbay makes no further call for this account, tells ${platform.display_name}, and erases its access. Posts that are published stay where they are.`),
-    failed,
-    el('div', { class: 'row' }, no, yes),
-  );
-  yes.addEventListener('click', async () => {
-    yes.disabled = true;
-    try {
-      await call('POST', `/api/platforms/${platform.id}/disconnect`, { json: { account_id: account.id } });
-      dialog.close();
-      await show();
-      const done = notice('ok', el('strong', {}, 'Disconnected'), el('p', {}, name(accountName(account)), ` is no longer connected to ${platform.display_name}.`));
-      $('result').replaceChildren(done);
-      goTo(done);
-    } catch (problem) {
-      failed.replaceChildren(problemBox(problem, 'It is still connected'));
-      yes.disabled = false;
-    }
-  });
-  document.body.append(dialog);
-  dialog.showModal();
-  no.focus();
 }
 
 /** Says what came of a connect. Only texts of this page and of the host are shown, nothing from the address. */
@@ -182,34 +149,36 @@ function showResult(details) {
 
 function connected(platform, accounts) {
   const account = accounts.find((one) => one.id === result.account);
+  const say = translator(platform.manifest.form);
   const lacking = platform.manifest.scopes.filter((scope) => result.missing.includes(scope.name));
-  const who = account ? [name(accountName(account)), ' is connected.'] : ['The account is connected.'];
+  const who = account ? [name(accountName(account)), ' '] : [];
   if (lacking.length > 0) {
     return notice(
       'warn',
-      el('strong', {}, ...who, ' Some permissions are missing.'),
-      el('ul', {}, lacking.map((scope) => el('li', {}, scope.purpose))),
-      el('p', {}, 'Without them, the parts that need them stay off. Reconnect below and leave them switched on to allow them.'),
+      el('strong', {}, ...who, t('is connected, but some permissions are missing.')),
+      el('ul', {}, lacking.map((scope) => el('li', {}, say(scope.purpose)))),
+      el('p', {}, t('Without them, the parts that need them stay off. Reconnect below and leave them switched on to allow them.')),
     );
   }
   const next = `/platforms/${platform.id}/upload${account ? `?account=${account.id}` : ''}`;
   return notice(
     'ok',
-    el('strong', {}, ...who),
-    platform.capabilities.publish ? el('p', {}, 'Next: ', el('a', { href: next }, 'publish something'), '.') : null,
+    el('strong', {}, ...who, t('is connected.')),
+    platform.capabilities.publish ? el('div', { class: 'row' }, el('a', { class: 'button', href: next }, t('Publish something'))) : null,
   );
 }
 
 function refused(platform) {
-  const again = el('p', {}, 'Nothing was connected. To try again, use the button below.');
+  const values = { platform: platform.display_name };
+  const again = el('p', {}, t('Nothing was connected. To try again, use the button below.'));
   switch (result.error) {
     case 'cancelled':
-      return notice('warn', el('strong', {}, `You did not allow it at ${platform.display_name}.`), again);
+      return notice('warn', el('strong', {}, t('You did not allow it at {platform}.', values)), again);
     case 'expired':
-      return notice('warn', el('strong', {}, 'This took too long, or was finished in another browser.'), again);
+      return notice('warn', el('strong', {}, t('This took too long, or was finished in another browser.')), again);
     default: {
-      const why = FAILURES[result.code] ?? 'Something went wrong on the way. Connect again; if it happens again, tell the operator of this host.';
-      return notice('bad', el('strong', {}, `${platform.display_name} was not connected.`), el('p', {}, why));
+      const why = t(FAILURES[result.code] ?? FAILURES.other);
+      return notice('bad', el('strong', {}, t('{platform} was not connected.', values)), el('p', {}, why));
     }
   }
 }

@@ -3,7 +3,7 @@
 import { get } from './api.js';
 import { $, badge, el, problemBox } from './dom.js';
 
-const METHODS = { get: 'ok', post: '', put: 'warn', patch: 'warn', delete: 'bad' };
+const METHODS = { get: 'ok', head: 'ok', options: 'ok', post: '', put: 'warn', patch: 'warn', delete: 'bad' };
 
 start();
 

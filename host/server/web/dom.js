@@ -1,5 +1,7 @@
 // Builds elements. Whatever comes from a platform goes in as text, so that it can never become markup.
 
+import { t } from './language.js';
+
 /** An element with attributes and children. `true` sets an empty attribute; `false` and `null` set none. */
 export function el(name, attributes = {}, ...children) {
   const node = document.createElement(name);
@@ -46,7 +48,7 @@ export function person(displayName, username, ...more) {
     el(
       'div',
       {},
-      el('strong', {}, name(displayName ?? username ?? 'Account without a name')),
+      el('strong', {}, name(displayName ?? username ?? t('Account without a name'))),
       username ? el('span', { class: 'muted' }, name(`@${username}`)) : null,
       ...more,
     ),
@@ -55,7 +57,7 @@ export function person(displayName, username, ...more) {
 
 /** What went wrong with a request, for people. */
 export function problemBox(problem, title, ...more) {
-  const small = [problem.code, problem.requestId && `request ${problem.requestId}`].filter(Boolean).join(', ');
+  const small = [problem.code, problem.requestId && t('request {id}', { id: problem.requestId })].filter(Boolean).join(', ');
   return el(
     'div',
     { class: 'notice bad', role: 'alert' },

@@ -1,69 +1,137 @@
 // Follows one post to its end, and says in words where it is.
 
-import { call, get } from './api.js';
 import { away, badge, el, name, notice, problemBox } from './dom.js';
-import { human, isOpen, kindName, postState, size, when } from './words.js';
+import { t } from './language.js';
+import { clock, human, isOpen, kindName, postState, size, when } from './words.js';
 
 const OPEN_MS = 1_000;
 const LATER_MS = 10_000;
-/** How often to look for news that may come after the outcome, such as the id of the visible post. */
-const LATER_LOOKS = 60;
+/** A post that starts later than this is looked at less often. */
+const SOON_MS = 60_000;
+/** A longer wait than this is told of. */
+const PAUSE_MS = 10_000;
+/** How long to look for news that may come after the outcome, such as the id of the visible post. */
+const LATER_LIFE_MS = 600_000;
+/** What tells at once tells the present state within this. Else something on the way collects answers. */
+const FIRST_MS = 5_000;
 
-/** Draws the post into `place` and keeps it up to date. `onNew` starts another post of an account. */
-export async function followPost({ place, platform, id, first, onNew }) {
+/**
+ * Draws the post into `place` and keeps it up to date. `onNew` starts another post of an account; `waiting` is the name of the
+ * file that comes next; `onPost` hears of each new state; `connect` is what a button to connect again does.
+ */
+export async function followPost({ place, api, platform, say, id, first, onNew, onPost, waiting, connect }) {
   const path = `/api/platforms/${platform.id}/posts/${id}`;
-  const view = drawn(platform, path, onNew);
+  const view = drawn({ api, platform, say, path, onNew, waiting, connect });
   place.replaceChildren(view.node);
   let post = first;
-  let looks = 0;
-  for (;;) {
+  let told = first?.status;
+  let over = null;
+  /** Shows a state. Whether it is the last that matters. */
+  const see = (now) => {
+    post = now;
+    view.show(post);
+    if (post.status !== told) onPost(post);
+    told = post.status;
+    if (!isOpen(post)) over ??= Date.now();
+    return isEnd(post) || (over !== null && Date.now() - over > LATER_LIFE_MS);
+  };
+  const isSoon = () => post && isOpen(post) && !(new Date(post.scheduled_at ?? 0) - Date.now() > SOON_MS);
+  let tells = true;
+  if (post && see(post)) return;
+  while (place.contains(view.node)) {
     try {
-      post ??= await get(path);
-      view.show(post);
+      if (tells && (!post || isSoon()) && !document.hidden) {
+        tells = await toldOf(api, `${path}/updates`, see, view.node);
+        if (tells === END) return;
+      } else if (see(await api.get(path))) return;
     } catch (problem) {
       view.lost(problem);
       if (problem.status >= 400 && problem.status < 500 && problem.status !== 429) return;
     }
-    if (post && isEnd(post)) return;
-    if (post && !isOpen(post) && (looks += 1) > LATER_LOOKS) return;
-    await new Promise((resolve) => setTimeout(resolve, post && isOpen(post) ? OPEN_MS : LATER_MS));
-    if (!place.contains(view.node)) return;
-    post = null;
+    await pause(isSoon() ? OPEN_MS : LATER_MS);
   }
+}
+
+const END = 'end';
+
+/**
+ * Hears of the post from the host, while the page is seen. Answers `END` after the last state, whether to listen again
+ * otherwise: where nothing comes at once, looking is better.
+ */
+async function toldOf(api, path, see, node) {
+  const stop = new AbortController();
+  const hide = () => document.hidden && stop.abort();
+  const silent = setTimeout(() => stop.abort(), FIRST_MS);
+  let heard = false;
+  document.addEventListener('visibilitychange', hide);
+  try {
+    for await (const post of api.events(path, stop.signal)) {
+      clearTimeout(silent);
+      heard = true;
+      if (!node.isConnected) return true;
+      if (see(post)) return END;
+    }
+    return heard;
+  } catch {
+    return document.hidden;
+  } finally {
+    clearTimeout(silent);
+    document.removeEventListener('visibilitychange', hide);
+    stop.abort();
+  }
+}
+
+/** Until the time is over, or the browser is back online. A page that nobody sees waits until it is seen. */
+function pause(milliseconds) {
+  return new Promise((resolve) => {
+    const end = () => {
+      if (document.hidden) return;
+      clearTimeout(timer);
+      removeEventListener('online', end);
+      document.removeEventListener('visibilitychange', end);
+      resolve();
+    };
+    const timer = setTimeout(end, milliseconds);
+    addEventListener('online', end);
+    document.addEventListener('visibilitychange', end);
+  });
 }
 
 const isEnd = (post) =>
   post.status === 'failed' || post.status === 'cancelled' || (post.status === 'published' && (post.remote_ids.length > 0 || post.url));
 
-function drawn(platform, path, onNew) {
+function drawn({ api, platform, say, path, onNew, waiting, connect }) {
   const label = el('span');
   const words = el('p');
   const live = el('div', { role: 'status' }, label, words);
-  const bar = el('progress', { 'aria-label': `Bytes sent to ${platform.display_name}` });
+  const bar = el('progress', { 'aria-label': t('Bytes sent to {platform}', { platform: platform.display_name }) });
   const bytes = el('p', { class: 'small' });
   const failure = el('div');
   const facts = el('dl', { class: 'facts' });
   let account = null;
-  const stop = el('button', { class: 'button danger', type: 'button' }, 'Stop');
-  const again = el('button', { class: 'button second', type: 'button', click: () => onNew(account) }, 'Publish something else');
-  const overview = el('a', { href: '/' }, 'All posts');
+  const stop = el('button', { class: 'button danger', type: 'button' }, t('Stop'));
+  const again = el(
+    'button',
+    { class: waiting ? 'button' : 'button second', type: 'button', click: () => onNew(account) },
+    waiting ? t('Go on with {name}', { name: waiting }) : t('Publish something else'),
+  );
   const node = el(
     'section',
     { class: 'card', 'aria-labelledby': 'status-title' },
-    el('h2', { id: 'status-title' }, 'Your post'),
+    el('h2', { id: 'status-title' }, t('Your post')),
     live,
     bar,
     bytes,
     failure,
     facts,
-    el('div', { class: 'row' }, stop, again, overview),
+    el('div', { class: 'row' }, stop, again),
   );
   stop.addEventListener('click', async () => {
     stop.disabled = true;
     try {
-      show(await call('DELETE', path));
+      show(await api.call('DELETE', path));
     } catch (problem) {
-      failure.replaceChildren(problemBox(problem, 'It cannot be stopped'));
+      failure.replaceChildren(problemBox(problem, t('It cannot be stopped')));
     }
   });
   const show = (post) => {
@@ -76,39 +144,51 @@ function drawn(platform, path, onNew) {
       words.textContent = sentence;
     }
     const open = isOpen(post);
-    bar.hidden = bytes.hidden = !open;
+    bar.hidden = bytes.hidden = !open || (post.status === 'queued' && post.scheduled_at !== null);
     if (post.progress) {
       bar.max = Math.max(1, post.progress.total_bytes);
       bar.value = post.progress.done_bytes;
-      bytes.textContent = `${human(post.phase ?? '')}: ${size(post.progress.done_bytes)} of ${size(post.progress.total_bytes)}`;
+      bytes.textContent = `${phase(post)}: ${t('{sent} of {total}', { sent: size(post.progress.done_bytes), total: size(post.progress.total_bytes) })}`;
     } else {
       bar.removeAttribute('value');
-      bytes.textContent = post.phase ? `${human(post.phase)}…` : '';
+      bytes.textContent = post.phase ? `${phase(post)}…` : '';
     }
-    failure.replaceChildren(...(post.failure ? [failed(post)] : []));
+    const pause = new Date(post.next_attempt_at ?? 0) - Date.now() > PAUSE_MS && !post.scheduled_at;
+    if (open && pause) bytes.textContent = t('It goes on {time}.', { time: clock(post.next_attempt_at) });
+    failure.replaceChildren(...(post.failure ? [failed(post, say, connect)] : []));
     facts.replaceChildren(...lines(post, platform));
     stop.hidden = !open;
     stop.disabled = post.cancel_requested;
-    stop.textContent = post.cancel_requested ? 'Stopping…' : 'Stop';
-    again.hidden = open;
+    stop.textContent = post.cancel_requested ? t('Stopping…') : t('Stop');
+    again.hidden = open && !waiting;
   };
-  return { node, show, lost: (problem) => failure.replaceChildren(problemBox(problem, 'The state cannot be seen just now')) };
+  return { node, show, lost: (problem) => failure.replaceChildren(problemBox(problem, t('The state cannot be seen just now'))) };
 }
 
-const WHO = {
-  account_owner: 'This is for the owner of the account.',
-  caller: 'Change the post and publish it again.',
-  operator: 'This is for the operator of this host.',
+const PHASES = ['uploading', 'processing', 'checking', 'starting', 'publishing', 'pulling'];
+/** The phases that are common have words; a provider's own are shown as they are. */
+const phase = (post) => {
+  const words = human(post.phase ?? '');
+  return PHASES.includes(post.phase) ? t(words) : words;
 };
 
-function failed(post) {
+function failed(post, say, connect) {
   const { advice, code, retry, who_acts } = post.failure;
-  const more = isOpen(post) || retry ? 'Patchbay tries again by itself.' : WHO[who_acts];
+  const who = {
+    account_owner: t('This is for the owner of the account.'),
+    caller: t('Change the post and publish it again.'),
+    operator: t('This is for the operator of this host.'),
+  };
+  const more = isOpen(post) || retry ? t('Patchbay tries again by itself.') : who[who_acts];
   return notice(
     isOpen(post) ? 'warn' : 'bad',
-    el('strong', {}, advice),
+    el('strong', {}, say(advice)),
     more && !advice.includes(more) ? el('p', {}, more) : null,
-    el('p', { class: 'small' }, `Code: ${code}`),
+    // Nobody else can settle it, and that is how.
+    who_acts === 'account_owner'
+      ? el('div', { class: 'row' }, el('button', { class: 'button', type: 'button', click: () => connect() }, t('Connect again')))
+      : null,
+    el('p', { class: 'small' }, t('Code: {code}', { code })),
   );
 }
 
@@ -116,17 +196,18 @@ function lines(post, platform) {
   const line = (term, ...value) => [el('dt', {}, term), el('dd', {}, ...value)];
   const id = (text) => el('code', {}, text);
   const page = post.simulated
-    ? [el('code', {}, post.url ?? ''), el('span', { class: 'small' }, ' (simulated: this page does not exist)')]
-    : [away(post.url, post.url)];
+    ? [el('code', {}, post.url ?? ''), el('span', { class: 'small' }, ` ${t('(simulated: this page does not exist)')}`)]
+    : [away(post.url, t('See it at {platform}', { platform: platform.display_name }))];
   return [
-    post.title || post.text ? line('Text', name(post.title || post.text)) : [],
-    line('Kind', kindName(post.kind), post.mode === 'draft' ? ', as a draft' : ''),
-    post.remote_ids.length > 0 ? line(`Id at ${platform.display_name}`, post.remote_ids.map(id)) : [],
-    post.url ? line('Page', ...page) : [],
-    post.remote_ref ? line(`Attempt at ${platform.display_name}`, id(post.remote_ref)) : [],
-    line('Post', id(post.id)),
-    line('Asked for', when(post.created_at)),
-    post.finished_at ? line('Settled', when(post.finished_at)) : [],
-    post.simulated ? line('Simulated', 'Nothing reached the real platform.') : [],
+    post.url ? line(t('Page'), ...page) : [],
+    post.title || post.text ? line(t('Text'), name(post.title || post.text)) : [],
+    line(t('Kind'), kindName(post.kind), post.mode === 'draft' ? `, ${t('as a draft')}` : ''),
+    post.scheduled_at ? line(t('Scheduled'), when(post.scheduled_at)) : [],
+    line(t('Asked for'), when(post.created_at)),
+    post.finished_at ? line(t('Settled'), when(post.finished_at)) : [],
+    post.consent ? line(t('Agreed to'), post.consent.text) : [],
+    post.remote_ids.length > 0 ? line(t('Id at {platform}', { platform: platform.display_name }), post.remote_ids.map(id)) : [],
+    line(t('Post'), id(post.id)),
+    post.simulated ? line(t('Simulated'), t('Nothing reached the real platform.')) : [],
   ].flat();
 }

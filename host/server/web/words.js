@@ -1,26 +1,35 @@
 // States, sizes and times in plain words.
 
+import { language, t } from './language.js';
+
 /** State of a post: label, tone, and one sentence about it. */
 export function postState(post, platform) {
   switch (post.status) {
     case 'queued':
-      return ['Waiting', 'info', post.scheduled_at ? `It starts ${when(post.scheduled_at)}.` : 'It starts in a moment.'];
+      return [
+        post.scheduled_at ? t('Scheduled') : t('Waiting'),
+        'info',
+        post.scheduled_at ? t('It starts {time}.', { time: when(post.scheduled_at) }) : t('It starts in a moment.'),
+      ];
     case 'publishing':
-      return ['Publishing', 'info', `It is on its way to ${platform}. This may take a few minutes.`];
+      return [t('Publishing'), 'info', t('It is on its way to {platform}. This may take a few minutes.', { platform })];
     case 'inbox_delivered':
-      return ['In the inbox', 'ok', `The draft waits in the inbox of the ${platform} app. Open the notification there to finish the post.`];
+      return [t('In the inbox'), 'ok', t('The draft waits in the inbox of the {platform} app. Open the notification there to finish the post.', { platform })];
     case 'published':
-      return ['Published', 'ok', `${platform} has published it. It may take a few minutes until it shows on the profile.`];
+      return [t('Published'), 'ok', t('{platform} has published it. It may take a few minutes until it shows on the profile.', { platform })];
     case 'failed':
-      return ['Not published', 'bad', 'Nothing was published.'];
+      return [t('Not published'), 'bad', t('Nothing was published.')];
     case 'unconfirmed':
       return [
-        'Not confirmed',
+        t('Not confirmed'),
         'warn',
-        `${platform} did not say whether the post arrived. Look in the ${platform} app before you post it again: it may be there already. Patchbay does not send it a second time by itself.`,
+        t(
+          '{platform} did not say whether the post arrived. Look in the {platform} app before you post it again: it may be there already. Patchbay does not send it a second time by itself.',
+          { platform },
+        ),
       ];
     case 'cancelled':
-      return ['Stopped', 'muted', 'It was stopped before anything was published.'];
+      return [t('Stopped'), 'muted', t('It was stopped before anything was published.')];
     default:
       return [human(post.status), 'info', ''];
   }
@@ -31,15 +40,15 @@ export const isOpen = (post) => post.status === 'queued' || post.status === 'pub
 /** State of an account: label and tone. */
 export function accountState(account) {
   const known = {
-    active: ['Connected', 'ok'],
-    reauth_required: ['Connect again', 'warn'],
-    pending: ['Not accepted yet', 'warn'],
-    revoked: ['Disconnected', 'muted'],
+    active: [t('Connected'), 'ok'],
+    reauth_required: [t('Connect again'), 'warn'],
+    pending: [t('Not accepted yet'), 'warn'],
+    revoked: [t('Disconnected'), 'muted'],
   };
   return known[account.status] ?? [human(account.status), 'info'];
 }
 
-export const accountName = (account) => account.display_name ?? (account.username ? `@${account.username}` : 'Account without a name');
+export const accountName = (account) => account.display_name ?? (account.username ? `@${account.username}` : t('Account without a name'));
 
 /** `PUBLIC_TO_EVERYONE` and `in_inbox` as people write them. */
 export function human(text) {
@@ -47,17 +56,16 @@ export function human(text) {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-const KINDS = { video: 'Video', images: 'Pictures', text: 'Text' };
-export const kindName = (kind) => KINDS[kind] ?? human(kind);
+export const kindName = (kind) => ({ video: t('Video'), images: t('Pictures'), text: t('Text') })[kind] ?? human(kind);
 
 export function size(bytes) {
-  const units = ['bytes', 'kB', 'MB', 'GB'];
+  const units = [t('bytes'), 'kB', 'MB', 'GB'];
   let power = 0;
   while (bytes >= 1000 && power < units.length - 1) {
     bytes /= 1000;
     power += 1;
   }
-  return `${power === 0 ? bytes : bytes.toFixed(1)} ${units[power]}`;
+  return `${power === 0 ? Math.round(bytes) : bytes.toLocaleString(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 })} ${units[power]}`;
 }
 
 export function seconds(total) {
@@ -68,18 +76,25 @@ export function seconds(total) {
 
 /** The window of a quota: "24 hours". */
 export function span(total) {
-  const [count, unit] = total % 86400 === 0 && total > 86400 ? [total / 86400, 'day'] : [Math.round(total / 3600), 'hour'];
-  if (total < 3600) return `${Math.round(total / 60)} minutes`;
-  return count === 1 ? unit : `${count} ${unit}s`;
+  if (total < 3600) return t('{count} minutes', { count: Math.round(total / 60) });
+  if (total % 86400 === 0 && total > 86400) return t('{count} days', { count: total / 86400 });
+  return total === 3600 ? t('one hour') : t('{count} hours', { count: Math.round(total / 3600) });
 }
 
-export const when = (time) => new Date(time).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+export const when = (time) => new Date(time).toLocaleString(language, { dateStyle: 'medium', timeStyle: 'short' });
 
-const relative = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto' });
+/** A time of today by the clock alone, else with its date: "at 14:05", "on 3 May 2027, 14:05". */
+export function clock(time) {
+  const date = new Date(time);
+  if (date.toDateString() !== new Date().toDateString()) return t('on {time}', { time: when(time) });
+  return t('at {time}', { time: date.toLocaleTimeString(language, { timeStyle: 'short' }) });
+}
+
 
 export function ago(time) {
+  const relative = new Intl.RelativeTimeFormat(language, { numeric: 'auto' });
   const past = Math.round((new Date(time) - Date.now()) / 1000);
-  if (past > -60) return 'just now';
+  if (past > -60) return t('just now');
   if (past > -3600) return relative.format(Math.round(past / 60), 'minute');
   if (past > -86400) return relative.format(Math.round(past / 3600), 'hour');
   return relative.format(Math.round(past / 86400), 'day');

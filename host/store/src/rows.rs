@@ -1,19 +1,24 @@
 //! How a row of either database becomes a value, and which columns that takes.
 
-use std::str::FromStr;
+use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 use chrono::{DateTime, Utc};
 use patchbay_app::{
     model::{
-        Account, ApiKey, Attempt, AttemptResult, Commit, DataKey, Delivery, Endpoint, EndpointStatus, Event,
-        EventNames, Flow, InboxItem, Job, Lease, Media, NewWebhook, Observation, PostRecord, PullFile, PullUrl,
-        SealedSecret, SealedTokens, Session, Tenant,
+        Account, ApiKey, Attempt, AttemptResult, AuditEntry, AuditHead, Avatar, BegunUpload, Commit, DataKey, Delivery,
+        Endpoint, EndpointStatus, ErasedGrant, Erasure, Event, EventNames, Failure, Flow, ImportFailure, InboxItem,
+        Job, JobKind, Lease, LeasedUpload, Media, MetricWatch, NewWebhook, Observation, OperatorSession, PastReading,
+        Picture, PostOutcome, PostRecord, PostStatus, Progress, PullFile, PullUrl, SealedSecret, SealedTokens, Seen,
+        Session, Subject, Tenant, Upload, UploadLease,
     },
-    store::{Cursor, StoreError, StoreResult},
+    store::{
+        AccountCounts, AccountTraces, Cursor, DeliveryCounts, KindCounts, OutcomeCounts, RefreshFailures, StoreError,
+        StoreResult,
+    },
 };
 use patchbay_core::{
-    AccountId, ApiKeyId, DeliveryId, EndpointId, EventId, FlowId, GroupId, InboxId, JobId, MediaId, PostId, ProviderId,
-    TenantId,
+    AccountId, ApiKeyId, AuditId, DeliveryId, EndpointId, ErasureId, EventId, FlowId, GroupId, InboxId, JobId, MediaId,
+    PostId, ProviderId, SessionId, TenantId,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -23,7 +28,7 @@ macro_rules! account_columns {
     () => {
         "tenant_id, id, owner, provider, client_id, remote_id, display_name, username, avatar_url, profile_url, \
          scopes, status, status_code, simulated, token_version, tokens, access_expires_at, refresh_expires_at, \
-         connected_at, created_at, updated_at"
+         refreshed_at, connected_at, created_at, updated_at"
     };
 }
 
@@ -57,7 +62,14 @@ macro_rules! api_key_columns {
 macro_rules! flow_columns {
     () => {
         "id, tenant_id, owner, provider, state_hash, cookie_hash, sealed, scopes, redirect_uri, return_to, activate, \
-         expires_at"
+         session_id, expires_at"
+    };
+}
+
+macro_rules! session_columns {
+    () => {
+        "id, tenant_id, owner, provider, token_hash, scopes, account_id, return_to, origins, activate, status, \
+         connected_id, missing_scopes, code, expires_at"
     };
 }
 
@@ -76,9 +88,41 @@ macro_rules! delivery_columns {
     };
 }
 
+macro_rules! media_columns {
+    () => {
+        "tenant_id, id, label, info, sha256, created_at, expires_at"
+    };
+}
+
+macro_rules! watch_columns {
+    () => {
+        "post_id, account_id, since, next_at, unchanged, counts, read_at, missing"
+    };
+}
+
+macro_rules! upload_columns {
+    () => {
+        "tenant_id, id, label, metadata, size_bytes, offset_bytes, digest, place, source, failure_code, \
+         total_bytes, version, fence, created_at, expires_at"
+    };
+}
+
+macro_rules! audit_columns {
+    () => {
+        "tenant_id, seq, id, at, actor, actor_key, action, target, request_id, detail, hash"
+    };
+}
+
+macro_rules! erasure_columns {
+    () => {
+        "tenant_id, id, kind, account_id, owner, counts, requested_at, finished_at"
+    };
+}
+
 pub(crate) use {
-    account_columns, api_key_columns, delivery_columns, endpoint_columns, event_columns, flow_columns, job_columns,
-    post_columns,
+    account_columns, api_key_columns, audit_columns, delivery_columns, endpoint_columns, erasure_columns,
+    event_columns, flow_columns, job_columns, media_columns, post_columns, session_columns, upload_columns,
+    watch_columns,
 };
 
 /// A row of either database. `None` is NULL.
@@ -145,6 +189,12 @@ impl<'r, R: Row> Cells<'r, R> {
 
     pub(crate) fn int(&self, column: &str) -> StoreResult<i64> {
         self.full(column, self.row.int(column))
+    }
+
+    fn maybe_number<T: TryFrom<i64>>(&self, column: &str) -> StoreResult<Option<T>> {
+        self.maybe(column, self.row.int(column))?
+            .map(|number| T::try_from(number).map_err(|_| self.corrupt(column, "is out of range")))
+            .transpose()
     }
 
     pub(crate) fn flag(&self, column: &str) -> StoreResult<bool> {
@@ -231,6 +281,15 @@ pub(crate) fn api_key(row: &impl Row) -> StoreResult<ApiKey> {
     })
 }
 
+pub(crate) fn operator_session(row: &impl Row) -> StoreResult<OperatorSession> {
+    let cells = Cells::of(row, "operator_sessions");
+    Ok(OperatorSession {
+        public_id: cells.text("public_id")?,
+        started_at: cells.time("started_at")?,
+        seen_at: cells.time("seen_at")?,
+    })
+}
+
 pub(crate) fn data_key(row: &impl Row) -> StoreResult<DataKey> {
     let cells = Cells::of(row, "data_keys");
     Ok(DataKey {
@@ -267,20 +326,45 @@ pub(crate) fn account(row: &impl Row) -> StoreResult<Account> {
         }),
         access_expires_at: cells.maybe_time("access_expires_at")?,
         refresh_expires_at: cells.maybe_time("refresh_expires_at")?,
+        refreshed_at: cells.maybe_time("refreshed_at")?,
         connected_at: cells.time("connected_at")?,
         created_at: cells.time("created_at")?,
         updated_at: cells.time("updated_at")?,
     })
 }
 
+/// Of the refresh job and the newest webhook of an account.
+pub(crate) fn account_traces<R: Row>(refresh: Option<&R>, webhook: Option<&R>) -> StoreResult<AccountTraces> {
+    let mut traces = AccountTraces::default();
+    if let Some(row) = refresh {
+        let cells = Cells::of(row, "jobs");
+        traces.next_refresh_at = Some(cells.time("run_at")?);
+        traces.refresh_attempts = cells.number("attempts")?;
+        traces.refresh_error = cells.maybe_text("last_error")?;
+    }
+    if let Some(row) = webhook {
+        traces.last_webhook_at = Some(Cells::of(row, "events").time("recorded_at")?);
+    }
+    Ok(traces)
+}
+
 pub(crate) fn session(row: &impl Row) -> StoreResult<Session> {
     let cells = Cells::of(row, "sessions");
     Ok(Session {
-        id: cells.uuid("id")?,
+        id: SessionId::from_uuid(cells.uuid("id")?),
         tenant: cells.tenant()?,
         owner: cells.text("owner")?,
         provider: cells.name("provider")?,
         token_hash: cells.digest("token_hash")?,
+        scopes: cells.json("scopes")?,
+        account: cells.maybe_uuid("account_id")?.map(AccountId::from_uuid),
+        return_to: cells.maybe_text("return_to")?,
+        origins: cells.json("origins")?,
+        activate: cells.flag("activate")?,
+        status: cells.name("status")?,
+        connected: cells.maybe_uuid("connected_id")?.map(AccountId::from_uuid),
+        missing_scopes: cells.json("missing_scopes")?,
+        code: cells.maybe_text("code")?,
         expires_at: cells.time("expires_at")?,
     })
 }
@@ -299,6 +383,7 @@ pub(crate) fn flow(row: &impl Row) -> StoreResult<Flow> {
         redirect_uri: cells.text("redirect_uri")?,
         return_to: cells.text("return_to")?,
         activate: cells.flag("activate")?,
+        session: cells.maybe_uuid("session_id")?.map(SessionId::from_uuid),
         expires_at: cells.time("expires_at")?,
     })
 }
@@ -493,6 +578,23 @@ pub(crate) fn delivery(row: &impl Row) -> StoreResult<Delivery> {
     })
 }
 
+pub(crate) fn avatar(row: &impl Row) -> StoreResult<Avatar> {
+    let cells = Cells::of(row, "avatars");
+    let picture = match cells.maybe_bytes("bytes")? {
+        Some(bytes) => Some(Picture {
+            mime: cells.text("mime")?,
+            sha256: cells.digest("sha256")?,
+            bytes,
+        }),
+        None => None,
+    };
+    Ok(Avatar {
+        source: cells.text("source")?,
+        looked_at: cells.time("looked_at")?,
+        picture,
+    })
+}
+
 pub(crate) fn media(row: &impl Row) -> StoreResult<Media> {
     let cells = Cells::of(row, "media");
     Ok(Media {
@@ -504,6 +606,75 @@ pub(crate) fn media(row: &impl Row) -> StoreResult<Media> {
         created_at: cells.time("created_at")?,
         expires_at: cells.time("expires_at")?,
     })
+}
+
+pub(crate) fn metric_watch(row: &impl Row) -> StoreResult<MetricWatch> {
+    let cells = Cells::of(row, "metric_watches");
+    Ok(MetricWatch {
+        post: PostId::from_uuid(cells.uuid("post_id")?),
+        account: AccountId::from_uuid(cells.uuid("account_id")?),
+        since: cells.time("since")?,
+        next_at: cells.maybe_time("next_at")?,
+        unchanged: cells.number("unchanged")?,
+        counts: cells.json("counts")?,
+        read_at: cells.maybe_time("read_at")?,
+        missing: cells.json("missing")?,
+    })
+}
+
+pub(crate) fn past_reading(row: &impl Row) -> StoreResult<PastReading> {
+    let cells = Cells::of(row, "metric_readings");
+    Ok(PastReading {
+        id: cells.uuid("id")?,
+        read_at: cells.time("read_at")?,
+        counts: cells.json("counts")?,
+    })
+}
+
+pub(crate) fn upload(row: &impl Row) -> StoreResult<Upload> {
+    let cells = Cells::of(row, "uploads");
+    Ok(Upload {
+        id: MediaId::from_uuid(cells.uuid("id")?),
+        tenant: cells.tenant()?,
+        label: cells.maybe_text("label")?,
+        metadata: cells.maybe_text("metadata")?,
+        size: cells.number("size_bytes")?,
+        progress: Progress {
+            offset: cells.number("offset_bytes")?,
+            digest: cells.bytes("digest")?,
+            place: cells.maybe_text("place")?,
+        },
+        source: cells.maybe_text("source")?,
+        seen: Seen {
+            total: cells.maybe_number("total_bytes")?,
+            version: cells.maybe_text("version")?,
+        },
+        failure: cells.maybe_text("failure_code")?.map(|code| ImportFailure::read(&code)),
+        created_at: cells.time("created_at")?,
+        expires_at: cells.time("expires_at")?,
+    })
+}
+
+/// Under which key something was asked for, and the hash of that.
+pub(crate) fn request(row: &impl Row) -> StoreResult<(Option<String>, Option<Vec<u8>>)> {
+    let cells = Cells::of(row, "uploads");
+    Ok((cells.maybe_text("request_key")?, cells.maybe_bytes("request_hash")?))
+}
+
+pub(crate) fn known_import(row: &impl Row) -> StoreResult<BegunUpload> {
+    let cells = Cells::of(row, "uploads");
+    let id = MediaId::from_uuid(cells.uuid("id")?);
+    Ok(BegunUpload::Known(id, cells.digest("request_hash")?))
+}
+
+pub(crate) fn leased_upload(row: &impl Row) -> StoreResult<LeasedUpload> {
+    let upload = upload(row)?;
+    let lease = UploadLease {
+        tenant: upload.tenant,
+        id: upload.id,
+        fence: Cells::of(row, "uploads").int("fence")?,
+    };
+    Ok(LeasedUpload::Leased(Box::new(upload), lease))
 }
 
 pub(crate) fn lease(row: &impl Row) -> StoreResult<Lease> {
@@ -530,5 +701,154 @@ pub(crate) fn job(row: &impl Row) -> StoreResult<Job> {
         created_at: cells.time("created_at")?,
         finished_at: cells.maybe_time("finished_at")?,
         last_error: cells.maybe_text("last_error")?,
+    })
+}
+
+pub(crate) fn audit_entry(row: &impl Row) -> StoreResult<AuditEntry> {
+    let cells = Cells::of(row, "audit");
+    Ok(AuditEntry {
+        tenant: cells.tenant()?,
+        seq: cells.int("seq")?,
+        id: AuditId::from_uuid(cells.uuid("id")?),
+        at: cells.time("at")?,
+        actor: cells.text("actor")?,
+        actor_key: cells.maybe_uuid("actor_key")?.map(ApiKeyId::from_uuid),
+        action: cells.text("action")?,
+        target: cells.maybe_text("target")?,
+        request_id: cells.text("request_id")?,
+        detail: cells.text("detail")?,
+        hash: cells.digest("hash")?,
+    })
+}
+
+pub(crate) fn audit_head(row: &impl Row) -> StoreResult<AuditHead> {
+    let cells = Cells::of(row, "audit_heads");
+    Ok(AuditHead {
+        tenant: cells.tenant()?,
+        seq: cells.int("seq")?,
+        hash: cells.digest("hash")?,
+    })
+}
+
+pub(crate) fn erasure(row: &impl Row, grants: Vec<ErasedGrant>) -> StoreResult<Erasure> {
+    let cells = Cells::of(row, "erasures");
+    let kind = cells.text("kind")?;
+    let subject = match kind.as_str() {
+        "tenant" => Subject::Tenant,
+        "owner" => Subject::Owner(cells.maybe_text("owner")?),
+        "account" => Subject::Account(AccountId::from_uuid(cells.uuid("account_id")?)),
+        _ => return Err(cells.corrupt("kind", "has an unknown value")),
+    };
+    Ok(Erasure {
+        id: ErasureId::from_uuid(cells.uuid("id")?),
+        tenant: cells.tenant()?,
+        subject,
+        counts: counts(row)?,
+        grants,
+        requested_at: cells.time("requested_at")?,
+        finished_at: cells.maybe_time("finished_at")?,
+    })
+}
+
+pub(crate) fn counts(row: &impl Row) -> StoreResult<BTreeMap<String, u64>> {
+    Cells::of(row, "erasures").json("counts")
+}
+
+pub(crate) fn erased_grant(row: &impl Row) -> StoreResult<ErasedGrant> {
+    let cells = Cells::of(row, "erased_grants");
+    Ok(ErasedGrant {
+        account: AccountId::from_uuid(cells.uuid("account_id")?),
+        provider: cells.name("provider")?,
+        end: cells.name("outcome")?,
+        code: cells.maybe_text("code")?,
+        at: cells.time("at")?,
+    })
+}
+
+pub(crate) fn account_counts(row: &impl Row) -> StoreResult<AccountCounts> {
+    let cells = Cells::of(row, "accounts");
+    Ok(AccountCounts {
+        pending: cells.number("pending")?,
+        active: cells.number("active")?,
+        reauth_required: cells.number("reauth_required")?,
+        revoked: cells.number("revoked")?,
+    })
+}
+
+pub(crate) fn outcome_counts(row: &impl Row) -> StoreResult<OutcomeCounts> {
+    let cells = Cells::of(row, "posts");
+    Ok(OutcomeCounts {
+        published: cells.number("published")?,
+        delivered: cells.number("delivered")?,
+        failed: cells.number("failed")?,
+        unconfirmed: cells.number("unconfirmed")?,
+        cancelled: cells.number("cancelled")?,
+        read: cells.number("read")?,
+    })
+}
+
+pub(crate) fn kind_counts(row: &impl Row) -> StoreResult<KindCounts> {
+    let cells = Cells::of(row, "jobs");
+    let at = cells.time("at")?;
+    // The least of both, by hand: MIN of a column and LEAST are not one thing in both databases.
+    let oldest = [cells.maybe_time("oldest")?, cells.maybe_time("oldest_lease")?];
+    Ok(KindCounts {
+        due: cells.number("due")?,
+        later: cells.number("later")?,
+        running: cells.number("running")?,
+        stalled: cells.number("stalled")?,
+        lag: oldest
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|oldest| (at - oldest).to_std().unwrap_or_default()),
+    })
+}
+
+pub(crate) fn dead_counts(row: &impl Row) -> StoreResult<Vec<(JobKind, u64)>> {
+    let cells = Cells::of(row, "jobs");
+    JobKind::ALL
+        .into_iter()
+        .map(|kind| Ok((kind, cells.number(kind.as_str())?)))
+        .collect()
+}
+
+pub(crate) fn delivery_counts(row: &impl Row) -> StoreResult<DeliveryCounts> {
+    let cells = Cells::of(row, "deliveries");
+    Ok(DeliveryCounts {
+        pending: cells.number("pending")?,
+        delivered: cells.number("delivered")?,
+        failed: cells.number("failed")?,
+        held: cells.number("held")?,
+    })
+}
+
+pub(crate) fn time_taken(row: &impl Row) -> StoreResult<Duration> {
+    let cells = Cells::of(row, "jobs");
+    let taken = cells.time("finished_at")? - cells.time("created_at")?;
+    Ok(taken.to_std().unwrap_or_default())
+}
+
+pub(crate) fn refresh_failures(row: &impl Row) -> StoreResult<RefreshFailures> {
+    let cells = Cells::of(row, "events");
+    Ok(RefreshFailures {
+        reauth_required: cells.number("reauth_required")?,
+        given_up: cells.number("given_up")?,
+    })
+}
+
+pub(crate) fn post_outcome(row: &impl Row) -> StoreResult<PostOutcome> {
+    let cells = Cells::of(row, "posts");
+    let status = cells.name::<PostStatus>("status")?;
+    // A post that goes on after a fault has that fault too.
+    let failure: Option<Failure> = cells.maybe_json("failure")?;
+    Ok(PostOutcome {
+        status,
+        failure: failure
+            .filter(|_| status == PostStatus::Failed)
+            .map(|failure| failure.code),
+        created_at: cells.time("created_at")?,
+        scheduled_at: cells.maybe_time("scheduled_at")?,
+        finished_at: cells.maybe_time("finished_at")?,
     })
 }

@@ -1,6 +1,6 @@
 //! What both databases do alike with values: pages, the rules of a step, and how a value becomes a column.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use patchbay_app::{
@@ -11,6 +11,7 @@ use patchbay_core::{DeliveryId, EndpointId, EventKind, IncomingEvent, JobId, Pos
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
+use uuid::Uuid;
 
 /// Rows to fetch for a page: one more than asked for tells whether there is a next one.
 pub(crate) fn page_rows(page: PageRequest) -> i64 {
@@ -24,6 +25,12 @@ pub(crate) fn page<T>(mut items: Vec<T>, request: PageRequest, cursor: impl Fn(&
     items.truncate(limit);
     let next = items.last().filter(|_| more).map(cursor);
     Page { items, next }
+}
+
+/// What a receipt counts, and more of one kind.
+pub(crate) fn counted(mut counts: BTreeMap<String, u64>, kind: &str, gone: u64) -> Value {
+    *counts.entry(kind.to_owned()).or_default() += gone;
+    counts.into_iter().collect()
 }
 
 /// The states that lead to `next`.
@@ -109,6 +116,20 @@ pub(crate) fn refresh_job(id: JobId, account: &Account) -> NewJob {
     }
 }
 
+/// The job that reads the numbers of an account's posts, for one that is watched from now on. A post is watched once, so its
+/// id is good for the job too.
+pub(crate) fn metrics_job(post: &PostRecord, run_at: DateTime<Utc>) -> NewJob {
+    NewJob {
+        id: JobId::from_uuid(post.id.as_uuid()),
+        tenant: post.tenant,
+        kind: JobKind::Metrics,
+        target: post.account.as_uuid(),
+        concurrency_key: None,
+        run_at: Some(run_at),
+        correlation_id: format!("metrics-{}", post.account),
+    }
+}
+
 /// The job that sends a delivery. Those of one endpoint run one after another.
 pub(crate) fn delivery_job(id: JobId, tenant: TenantId, endpoint: EndpointId, delivery: DeliveryId) -> NewJob {
     NewJob {
@@ -169,6 +190,13 @@ pub(crate) fn span(length: Duration) -> TimeDelta {
     TimeDelta::microseconds(
         i64::try_from(length.as_micros()).map_or(CENTURY_MICROS, |micros| micros.min(CENTURY_MICROS)),
     )
+}
+
+/// The ids between which a tenant's id lies: one tenant, or all of them. So all are found through the index that one is.
+pub(crate) fn tenants(tenant: Option<TenantId>) -> (Uuid, Uuid) {
+    tenant.map_or((Uuid::nil(), Uuid::max()), |tenant| {
+        (tenant.as_uuid(), tenant.as_uuid())
+    })
 }
 
 /// Whoever was told that its turn comes, and does not come, loses it after this long: much more than a job that is due

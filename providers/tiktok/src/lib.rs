@@ -4,6 +4,7 @@ mod api;
 mod chunk;
 mod config;
 mod error;
+mod form;
 mod manifest;
 mod oauth;
 mod provider;

@@ -2,20 +2,23 @@
 //!
 //! Facts are from the developer pages named in the README (state of November 2026).
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use patchbay_core::{
-    Bucket, BucketScope, Effect, KindRule, Manifest, MediaKind, MediaRule, Op, OptionField, OptionKind, PostKind,
-    PostMode, ProviderId, Quota, Scope, TextCount, TextRule, Transfer,
+    Bucket, BucketScope, Capability, Effect, KindRule, Manifest, MediaKind, MediaRule, Metric, Need, Op, OptionField,
+    OptionKind, PostKind, PostMode, ProviderId, Quota, Scope, TextCount, TextRule, Transfer,
 };
 
-use crate::{ID, chunk, config::Config};
+use crate::{ID, chunk, config::Config, form};
 
 pub(crate) const USER_INFO_BASIC: &str = "user.info.basic";
 pub(crate) const USER_INFO_PROFILE: &str = "user.info.profile";
 const VIDEO_PUBLISH: &str = "video.publish";
 const VIDEO_UPLOAD: &str = "video.upload";
 const VIDEO_LIST: &str = "video.list";
+
+/// What the Display API counts of a public video. TikTok lists photo posts there too.
+const METRICS: [Metric; 4] = [Metric::Views, Metric::Likes, Metric::Comments, Metric::Shares];
 
 /// Quota: drafts that wait in the inbox.
 pub(crate) const PENDING_DRAFTS: &str = "pending_drafts";
@@ -27,6 +30,7 @@ pub(crate) mod op {
     pub(crate) const TOKEN_EXCHANGE: &str = "token.exchange";
     pub(crate) const TOKEN_REFRESH: &str = "token.refresh";
     pub(crate) const TOKEN_REVOKE: &str = "token.revoke";
+    pub(crate) const TOKEN_APP: &str = "token.app";
     pub(crate) const USER_INFO: &str = "user.info";
     pub(crate) const USER_INFO_CONNECT: &str = "user.info_connect";
     pub(crate) const CREATOR_INFO: &str = "creator.info";
@@ -86,13 +90,27 @@ pub(crate) fn manifest(config: &Config) -> Manifest {
         version: env!("CARGO_PKG_VERSION"),
         docs_url: "https://developers.tiktok.com/doc/content-posting-api-get-started",
         scopes,
+        needs: needs(),
         ops: ops(),
         buckets: buckets(),
         quotas: quotas(),
         kinds: vec![video(), images()],
         options: options(),
+        form: form::form(),
         browser_hosts: vec!["www.tiktok.com"],
     }
+}
+
+fn needs() -> Vec<Need> {
+    let need = |capability, scope| Need {
+        capability,
+        scopes: vec![scope],
+    };
+    vec![
+        need(Capability::PublishDirect, VIDEO_PUBLISH),
+        need(Capability::PublishDraft, VIDEO_UPLOAD),
+        need(Capability::Metrics, VIDEO_LIST),
+    ]
 }
 
 fn ops() -> Vec<Op> {
@@ -121,6 +139,7 @@ fn ops() -> Vec<Op> {
         token(op::TOKEN_EXCHANGE),
         token(op::TOKEN_REFRESH),
         post(op::TOKEN_REVOKE, Prepare),
+        post(op::TOKEN_APP, Prepare).secret("/access_token", "app_token"),
         // While an account is being connected there is no account yet whose scopes or window could be looked at.
         Op::new(op::USER_INFO_CONNECT, "GET", "open.tiktokapis.com", Observe),
         Op::new(op::USER_INFO, "GET", "open.tiktokapis.com", Observe)
@@ -213,6 +232,7 @@ fn video() -> KindRule {
             frame_rate: Some((23.0, 60.0)),
             max_duration: Some(Duration::from_mins(10)),
         }),
+        metrics: METRICS.to_vec(),
     }
 }
 
@@ -235,6 +255,7 @@ fn images() -> KindRule {
             frame_rate: None,
             max_duration: None,
         }),
+        metrics: METRICS.to_vec(),
     }
 }
 
@@ -248,15 +269,28 @@ fn options() -> Vec<OptionField> {
         posts: posts.to_vec(),
         modes: vec![PostMode::Direct],
         required: false,
+        opposite: None,
+        labels: BTreeMap::new(),
     };
     let flag = |name, title, description, posts| direct(name, title, description, OptionKind::Bool, posts);
+    // Content Sharing Guidelines, point 2c: people allow an interaction, and nothing is allowed at first.
+    let ban = |name, title, allow, description, posts| OptionField {
+        opposite: Some(allow),
+        ..flag(name, title, description, posts)
+    };
     vec![
         OptionField {
             required: true,
+            labels: BTreeMap::from([
+                ("PUBLIC_TO_EVERYONE", "Everyone"),
+                ("MUTUAL_FOLLOW_FRIENDS", "Friends"),
+                ("FOLLOWER_OF_CREATOR", "Followers"),
+                ("SELF_ONLY", "Only you"),
+            ]),
             ..direct(
                 "privacy_level",
                 "Who can see this post",
-                "Must be one of the levels that the account offers now. TikTok forbids a preselected value.",
+                "One of the levels that the account offers now.",
                 OptionKind::Choice {
                     values: vec![
                         "PUBLIC_TO_EVERYONE",
@@ -268,34 +302,37 @@ fn options() -> Vec<OptionField> {
                 &[Video, Images],
             )
         },
-        flag(
+        ban(
             "disable_comment",
             "No comments",
+            "Comment",
             "Nobody can comment on the post.",
             &[Video, Images],
         ),
-        flag(
+        ban(
             "disable_duet",
             "No Duet",
+            "Duet",
             "Nobody can make a Duet with the video.",
             &[Video],
         ),
-        flag(
+        ban(
             "disable_stitch",
             "No Stitch",
+            "Stitch",
             "Nobody can use parts of the video in a Stitch.",
             &[Video],
         ),
         flag(
             "brand_content_toggle",
             "Branded content",
-            "A paid partnership that promotes a third party. Cannot be private.",
+            "You are promoting another brand or a third party. This content will be classified as Branded Content.",
             &[Video, Images],
         ),
         flag(
             "brand_organic_toggle",
             "Your brand",
-            "Promotes the creator's own business.",
+            "You are promoting yourself or your own business. This content will be classified as Brand Organic.",
             &[Video, Images],
         ),
         flag(

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use patchbay_core::{
-    Authorize, AuthorizeRequest, Callback, Credentials, Ctx, ErrorKind, Grant, Identity, OAuthProvider, ProviderError,
-    SecretRef, WhoActs,
+    AppCheck, Authorize, AuthorizeRequest, Callback, Credentials, Ctx, ErrorKind, Grant, Identity, OAuthProvider,
+    ProviderError, SecretRef, WhoActs,
 };
+use url::Url;
 
 use crate::{
     api::{self, oauth::Tokens},
@@ -15,13 +16,58 @@ use crate::{
 
 const ACCESS: &str = "access_token";
 const REFRESH: &str = "refresh_token";
+/// Redirect addresses are shorter.
+const MAX_REDIRECT: usize = 512;
 
 pub(crate) struct LoginKit;
 
 #[async_trait]
 impl OAuthProvider for LoginKit {
+    /// The rules of both redirect lists, Login Kit for Web and for Desktop. TikTok's own page only says `redirect_uri`.
+    fn redirect_issues(&self, redirect_uri: &Url) -> Vec<String> {
+        let mut issues = Vec::new();
+        let mut issue = |wrong: bool, words: &str| {
+            if wrong {
+                issues.push(words.to_owned());
+            }
+        };
+        let host = redirect_uri.host_str().unwrap_or_default();
+        if matches!(host, "localhost" | "127.0.0.1") {
+            issue(
+                redirect_uri.port().is_none(),
+                "TikTok takes addresses on this machine (the list of Login Kit for Desktop) only with a port",
+            );
+        } else {
+            issue(
+                redirect_uri.scheme() != "https",
+                "TikTok takes only https addresses, except on localhost and 127.0.0.1",
+            );
+            issue(
+                redirect_uri.domain().is_none(),
+                "TikTok takes only addresses with a domain name, except 127.0.0.1",
+            );
+        }
+        issue(
+            redirect_uri.query().is_some() || redirect_uri.fragment().is_some(),
+            "TikTok takes only redirect addresses without query and fragment",
+        );
+        issue(
+            redirect_uri.as_str().len() >= MAX_REDIRECT,
+            "TikTok takes only redirect addresses below 512 characters",
+        );
+        issues
+    }
+
+    async fn check_app(&self, ctx: &Ctx<'_>) -> Result<AppCheck, ProviderError> {
+        api::oauth::parse_app_token(&ctx.send(api::oauth::app_token(ctx.app)).await?)?;
+        Ok(AppCheck::Accepted)
+    }
+
     async fn authorize(&self, ctx: &Ctx<'_>, request: &AuthorizeRequest) -> Result<Authorize, ProviderError> {
-        check_redirect(request)?;
+        if let [issue, ..] = &self.redirect_issues(&request.redirect_uri)[..] {
+            let error = ProviderError::new(ErrorKind::Permanent, "redirect_uri", issue);
+            return Err(error.for_who(WhoActs::Operator));
+        }
         Ok(Authorize::Redirect {
             url: api::oauth::authorize_url(ctx.app, request),
             pending: serde_json::Value::Null,
@@ -70,20 +116,6 @@ impl OAuthProvider for LoginKit {
     }
 }
 
-/// The rules of both redirect lists (Login Kit for Web and for Desktop). TikTok's own page only says `redirect_uri`.
-fn check_redirect(request: &AuthorizeRequest) -> Result<(), ProviderError> {
-    let uri = &request.redirect_uri;
-    if uri.query().is_some() || uri.fragment().is_some() || uri.as_str().len() >= 512 {
-        return Err(ProviderError::new(
-            ErrorKind::Permanent,
-            "redirect_uri",
-            "TikTok takes only redirect addresses below 512 characters, without query and fragment",
-        )
-        .for_who(WhoActs::Operator));
-    }
-    Ok(())
-}
-
 /// A token of somebody else must never end up in an account.
 fn same_person(found: &str, expected: &str) -> Result<(), ProviderError> {
     if found == expected {
@@ -105,6 +137,7 @@ fn credentials(tokens: Tokens, current_refresh: Option<SecretRef>) -> Credential
     }
     Credentials {
         secrets,
+        server: None,
         lifetimes: tokens.lifetimes,
     }
 }

@@ -95,6 +95,7 @@ impl Ours {
             dir: dir.path(),
             database: url.clone(),
             client: (CLIENT_KEY, CLIENT_SECRET),
+            workers_apart: false,
             more: Vec::new(),
         })
         .await?;

@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// A running host.
 pub struct Host {
     child: Child,
+    /// Ends with it.
+    _workers: Option<Child>,
     http: reqwest::Client,
     url: String,
     address: SocketAddr,
@@ -43,28 +45,60 @@ pub struct Settings<'a> {
     pub database: String,
     /// Id and secret of its app.
     pub client: (&'a str, &'a str),
+    /// Whether a process beside it does the work.
+    pub workers_apart: bool,
     /// More variables.
     pub more: Vec<(&'static str, String)>,
 }
 
+impl Settings<'_> {
+    fn spawn(&self, arguments: &[&str]) -> anyhow::Result<Child> {
+        let log = self.dir.join("host.log");
+        Command::new(binary::patchbay())
+            .args(arguments)
+            .current_dir(self.dir)
+            .env_clear()
+            .env("PATCHBAY__SERVER__LISTEN", format!("127.0.0.1:{}", self.port))
+            .env("PATCHBAY__STORAGE__DIR", self.dir.join("data"))
+            .env("DATABASE_URL", &self.database)
+            .env("PATCHBAY__LOG__FILTER", "error")
+            .env("TIKTOK_CLIENT_KEY", self.client.0)
+            .env("TIKTOK_CLIENT_SECRET", self.client.1)
+            .envs(self.more.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stderr(File::options().create(true).append(true).open(log)?)
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting patchbay")
+    }
+}
+
 impl Host {
     /// Starts one that reaches TikTok at the simulator.
-    pub async fn with_simulator(port: u16, dir: &Path, tiktok: &Running, client: (&str, &str)) -> anyhow::Result<Self> {
+    pub async fn with_simulator(
+        port: u16,
+        dir: &Path,
+        tiktok: &Running,
+        client: (&str, &str),
+        mut more: Vec<(&'static str, String)>,
+    ) -> anyhow::Result<Self> {
         let hosts: Vec<_> = tiktok
             .hosts()
             .iter()
             .map(|(host, address)| format!("{host}={address}"))
             .collect();
+        more.extend([
+            ("PATCHBAY__SERVER__FIRST_PARTY", "open".to_owned()),
+            ("PATCHBAY__PROVIDERS__TIKTOK__ENVIRONMENT", "simulator".to_owned()),
+            ("PATCHBAY__PROVIDERS__TIKTOK__SIMULATOR_HOSTS", hosts.join(",")),
+        ]);
         Self::start(Settings {
             port,
             dir,
             database: format!("sqlite:{}", dir.join("patchbay.db").display()),
             client,
-            more: vec![
-                ("PATCHBAY__SERVER__FIRST_PARTY", "open".to_owned()),
-                ("PATCHBAY__PROVIDERS__TIKTOK__ENVIRONMENT", "simulator".to_owned()),
-                ("PATCHBAY__PROVIDERS__TIKTOK__SIMULATOR_HOSTS", hosts.join(",")),
-            ],
+            workers_apart: false,
+            more,
         })
         .await
     }
@@ -73,22 +107,11 @@ impl Host {
     pub async fn start(settings: Settings<'_>) -> anyhow::Result<Self> {
         let Settings { port, dir, .. } = settings;
         let log = dir.join("host.log");
-        let mut child = Command::new(binary::patchbay())
-            .arg("serve")
-            .current_dir(dir)
-            .env_clear()
-            .env("PATCHBAY__SERVER__LISTEN", format!("127.0.0.1:{port}"))
-            .env("PATCHBAY__STORAGE__DIR", dir.join("data"))
-            .env("DATABASE_URL", settings.database)
-            .env("PATCHBAY__LOG__FILTER", "error")
-            .env("TIKTOK_CLIENT_KEY", settings.client.0)
-            .env("TIKTOK_CLIENT_SECRET", settings.client.1)
-            .envs(settings.more)
-            .stdin(Stdio::null())
-            .stderr(File::options().create(true).append(true).open(&log)?)
-            .kill_on_drop(true)
-            .spawn()
-            .context("starting patchbay")?;
+        let mut child = settings.spawn(if settings.workers_apart {
+            &["serve", "--api-only"]
+        } else {
+            &["serve"]
+        })?;
         let http = outbound::client(PATIENCE)?;
         let url = format!("http://127.0.0.1:{port}");
         let started = Instant::now();
@@ -106,8 +129,14 @@ impl Host {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let address = ([127, 0, 0, 1], port).into();
+        // After the host, which makes the tables.
+        let workers = settings
+            .workers_apart
+            .then(|| settings.spawn(&["worker"]))
+            .transpose()?;
         Ok(Self {
             child,
+            _workers: workers,
             http,
             url,
             address,
@@ -117,6 +146,31 @@ impl Host {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its address for clients.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Waits until so many components serve.
+    pub async fn serves_components(&self, number: usize) -> anyhow::Result<()> {
+        let line = format!("patchbay_components{{state=\"serving\"}} {number}");
+        let started = Instant::now();
+        loop {
+            let metrics = self
+                .http
+                .get(format!("{}/metrics", self.url))
+                .send()
+                .await?
+                .text()
+                .await?;
+            if metrics.lines().any(|told| told == line) {
+                return Ok(());
+            }
+            ensure!(started.elapsed() < PATIENCE, "the components are not taken up");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Its process.
@@ -229,12 +283,25 @@ impl Host {
         }
     }
 
+    /// Sends a request of the API, with a key or as a browser of this machine. Gives the answer.
+    pub async fn post(&self, path: &str, key: Option<&str>, body: &Value) -> anyhow::Result<Value> {
+        let mut request = self.http.post(format!("{}{path}", self.url));
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        if let Some(key) = key {
+            request = request.bearer_auth(key);
+        }
+        answer(request.send().await?).await
+    }
+
     async fn get(&self, path: &str) -> anyhow::Result<Value> {
         answer(self.http.get(format!("{}{path}", self.url)).send().await?).await
     }
 }
 
-fn header(answer: &reqwest::Response, name: &str) -> anyhow::Result<String> {
+/// A header of an answer, which must be there.
+pub fn header(answer: &reqwest::Response, name: &str) -> anyhow::Result<String> {
     let value = answer
         .headers()
         .get(name)
@@ -242,7 +309,8 @@ fn header(answer: &reqwest::Response, name: &str) -> anyhow::Result<String> {
     Ok(value.to_str()?.to_owned())
 }
 
-async fn answer(response: reqwest::Response) -> anyhow::Result<Value> {
+/// The body of an answer, which must be a success.
+pub async fn answer(response: reqwest::Response) -> anyhow::Result<Value> {
     let status = response.status();
     let text = response.text().await?;
     ensure!(status.is_success(), "{status}: {text}");

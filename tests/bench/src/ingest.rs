@@ -218,6 +218,7 @@ async fn start_host(dir: &TempDir, database: String) -> anyhow::Result<Host> {
         dir: dir.path(),
         database,
         client: (CLIENT_KEY, CLIENT_SECRET),
+        workers_apart: false,
         more: vec![
             ("PATCHBAY__SERVER__MAX_SOCKETS_PER_IP", "1000".to_owned()),
             ("PATCHBAY__WORKERS__ENABLED", "false".to_owned()),

@@ -4,15 +4,19 @@
 //! of the same run: ingestion beside pgbench and a Node server, draining beside another queue, an upload beside a plain
 //! client. `names` lists them; the README says what each does, and what came of it.
 
-// Shared with the tests, which start the same program.
+// Shared with the tests, as is the corpus: they start the same program.
 #[path = "../../rig/src/binary.rs"]
 pub mod binary;
 mod claim;
+mod component;
+#[path = "../../rig/src/hostile.rs"]
+pub mod corpus;
 mod cpu;
 pub mod debian;
 mod drain;
 mod graphile;
 mod host;
+mod hostile;
 mod inbox;
 mod ingest;
 mod load;
@@ -22,7 +26,9 @@ mod node;
 mod pgbench;
 mod plain;
 mod postgres;
+mod push;
 mod single_commits;
+mod steps;
 pub mod table;
 pub mod upload;
 mod webhooks;

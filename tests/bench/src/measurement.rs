@@ -16,6 +16,8 @@ pub enum Wanted {
     AtLeast(f64),
     /// Ours is at most so many times the reference.
     AtMost(f64),
+    /// It is told, and nothing is wanted of it.
+    Anything,
 }
 
 impl Wanted {
@@ -24,6 +26,7 @@ impl Wanted {
         match self {
             Self::AtLeast(least) => ratio >= least,
             Self::AtMost(most) => ratio <= most,
+            Self::Anything => true,
         }
     }
 }
@@ -33,6 +36,7 @@ impl fmt::Display for Wanted {
         match self {
             Self::AtLeast(least) => write!(f, ">= {least}"),
             Self::AtMost(most) => write!(f, "<= {most}"),
+            Self::Anything => f.write_str("anything"),
         }
     }
 }
@@ -55,6 +59,18 @@ pub struct Measurement {
 }
 
 impl Measurement {
+    /// Without any run yet.
+    pub fn none(name: &'static str, wanted: Wanted, unit: &'static str) -> Self {
+        Self {
+            name,
+            wanted,
+            unit,
+            ours: Vec::new(),
+            reference: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
     /// Runs both sides in turn, so many times each.
     ///
     /// # Errors
@@ -71,14 +87,7 @@ impl Measurement {
         A: Future<Output = anyhow::Result<f64>>,
         B: Future<Output = anyhow::Result<f64>>,
     {
-        let mut found = Self {
-            name,
-            wanted,
-            unit,
-            ours: Vec::new(),
-            reference: Vec::new(),
-            notes: Vec::new(),
-        };
+        let mut found = Self::none(name, wanted, unit);
         for _ in 0..pairs {
             found.reference.push(reference().await?);
             found.ours.push(ours().await?);

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use clap::ValueEnum;
 
-use crate::{claim, drain, ingest, measurement::Measurement, upload};
+use crate::{claim, drain, hostile, ingest, measurement::Measurement, push, steps, upload};
 
 /// How much is run.
 #[derive(Debug, Clone, Copy)]
@@ -43,10 +43,36 @@ pub enum Name {
     DrainVsGraphileWorker,
     /// Webhooks worked off a second that lead to nothing, beside graphile_worker with its local queue of 500
     DrainNoopVsGraphileLocalQueue,
+    /// Wait of an event from its commit to the first request at its endpoint, at 200 a second, beside 100 ms
+    #[value(name = "webhook_first_attempt_p95")]
+    WebhookFirstAttempt,
+    /// The same, when the process that sends is not the one that stores the event
+    #[value(name = "webhook_first_attempt_p95_apart")]
+    WebhookFirstAttemptApart,
     /// Throughput of a file from the host to the platform, beside reqwest
     UploadRelayVsReqwest,
     /// Throughput of a file from the host to the platform, beside curl
     UploadRelayVsCurl,
+    /// Steps of posts a second by a component, 128 at once and a platform that answers after 50 ms, beside native ones
+    #[value(name = "wasm_publish_50ms_vs_native")]
+    WasmPublish50Ms,
+    /// The same with a platform that answers after 20 ms
+    #[value(name = "wasm_publish_20ms_vs_native")]
+    WasmPublish20Ms,
+    /// Throughput of a file from the host to the platform by a component, beside the provider that is compiled in
+    #[value(name = "wasm_upload_1gib_vs_native")]
+    WasmUpload,
+    /// Processor time of a step by a component, beside a native one
+    WasmCallOverhead,
+    /// Resident memory of a call by a component that waits for its platform, beside a native one
+    WasmMemoryPerCall,
+    /// Time from a component's bytes to the end of its first step, beside a native one
+    WasmFirstCallCold,
+    /// The same with compiled code in the cache
+    WasmFirstCallCached,
+    /// The slowest hundredth of others' calls while a hostile component does its worst, beside while it does nothing
+    #[value(name = "wasm_hostile_p99")]
+    WasmHostileP99,
 }
 
 impl Name {
@@ -78,8 +104,18 @@ impl Name {
             Self::ClaimCostGrowth => claim::growth(effort).await,
             Self::DrainVsGraphileWorker => drain::vs_graphile_worker(effort).await,
             Self::DrainNoopVsGraphileLocalQueue => drain::noop_vs_graphile_local_queue(effort).await,
+            Self::WebhookFirstAttempt => push::first_attempt_p95(effort).await,
+            Self::WebhookFirstAttemptApart => push::first_attempt_p95_apart(effort).await,
             Self::UploadRelayVsReqwest => upload::vs_reqwest(effort).await,
             Self::UploadRelayVsCurl => upload::vs_curl(effort).await,
+            Self::WasmPublish50Ms => steps::at_50_ms(effort).await,
+            Self::WasmPublish20Ms => steps::at_20_ms(effort).await,
+            Self::WasmUpload => upload::component_vs_native(effort).await,
+            Self::WasmCallOverhead => steps::call_overhead(effort).await,
+            Self::WasmMemoryPerCall => steps::memory_per_call(effort).await,
+            Self::WasmFirstCallCold => steps::first_call_cold(effort).await,
+            Self::WasmFirstCallCached => steps::first_call_cached(effort).await,
+            Self::WasmHostileP99 => hostile::p99(effort).await,
         }
     }
 }

@@ -12,6 +12,7 @@ pub use crate::plain::Client;
 use crate::{
     Effort,
     host::{self, Host},
+    hostile,
     measurement::{Measurement, Wanted},
     plain,
     table::mib,
@@ -108,6 +109,63 @@ async fn measure(name: &'static str, reference: Client, effort: Effort) -> anyho
         .note("host's memory, peak above idle", mib(figures.above_idle())))
 }
 
+/// Size of the file that a component sends, unless scaled.
+const COMPONENT_BYTES: f64 = 1024.0 * 1024.0 * 1024.0;
+
+/// `wasm_upload_1gib_vs_native`: a stored file from the host to the platform by TikTok's provider as a component, beside the
+/// same provider compiled in. One host, in which the component comes and goes.
+pub async fn component_vs_native(effort: Effort) -> anyhow::Result<Measurement> {
+    let bytes = (COMPONENT_BYTES * effort.scale).ceil() as u64;
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("video.mp4");
+    let path = file.clone();
+    let sha256 = tokio::task::spawn_blocking(move || make(&path, bytes)).await??;
+    let (port, mut config) = (host::free_port()?, SimulatorConfig::default());
+    config.switches.processing_seconds = 0;
+    config.redirects = Redirects {
+        desktop: vec![format!("http://127.0.0.1:{port}/api/platforms/tiktok/callback")],
+        ..Redirects::default()
+    };
+    let client = (config.client_key.clone(), config.client_secret.clone());
+    let tiktok = Simulator::start(config).await?;
+    let folder = dir.path().join("components");
+    let more = vec![
+        ("PATCHBAY__WASM__DIR", folder.display().to_string()),
+        ("PATCHBAY__WASM__POLL_SECONDS", "1".to_owned()),
+    ];
+    let host = Host::with_simulator(port, dir.path(), &tiktok, (&client.0, &client.1), more).await?;
+    let account = host.connect("ada_public").await?;
+    let media = host.upload(&file).await?;
+    std::fs::remove_file(&file)?;
+    let send = async |title: &str| {
+        host.publish(&account, title, &text(&media, "id")?).await?;
+        let (post, upload) = find(&tiktok, |post| post.wishes.title.as_deref() == Some(title))?;
+        ensure!(
+            post.sha256.first() == Some(&sha256),
+            "other bytes arrived than were sent"
+        );
+        anyhow::Ok((time_of(&post, &upload)?, upload.chunks.len()))
+    };
+    let mut found = Measurement::none("wasm_upload_1gib_vs_native", Wanted::AtLeast(0.9), "MiB/s");
+    let rate = |time: Duration| bytes as f64 / (1024.0 * 1024.0) / time.as_secs_f64();
+    let mut chunks = 0;
+    for pair in 0..effort.pairs {
+        hostile::pin(&folder, &[]).await?;
+        host.serves_components(0).await?;
+        found.reference.push(rate(send(&format!("native {pair}")).await?.0));
+        hostile::pin(&folder, &["tiktok"]).await?;
+        host.serves_components(1).await?;
+        let (time, sent) = send(&format!("component {pair}")).await?;
+        found.ours.push(rate(time));
+        chunks = sent;
+    }
+    host.stop().await?;
+    tiktok.shutdown().await;
+    Ok(found
+        .note("file", format!("{}, SHA-256 equal everywhere", mib(bytes)))
+        .note("chunks", chunks))
+}
+
 /// Measures.
 ///
 /// # Errors
@@ -128,7 +186,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Figures> {
     };
     let client = (config.client_key.clone(), config.client_secret.clone());
     let tiktok = Simulator::start(config).await?;
-    let host = Host::with_simulator(port, dir.path(), &tiktok, (&client.0, &client.1)).await?;
+    let host = Host::with_simulator(port, dir.path(), &tiktok, (&client.0, &client.1), Vec::new()).await?;
     let account = host.connect("ada_public").await?;
     let idle = host.memory("VmRSS")?;
 

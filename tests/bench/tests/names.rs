@@ -36,6 +36,12 @@ async fn webhooks_beside_single_commits_of_pgbench() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_on_its_way_beside_the_wait_that_is_allowed() {
+    check(Name::WebhookFirstAttempt).await;
+    check(Name::WebhookFirstAttemptApart).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn webhooks_beside_large_commits_of_pgbench() {
     check(Name::IngestPostgresVsBatchLimit).await;
 }
@@ -71,6 +77,35 @@ async fn a_file_beside_curl() {
     check_at(Name::UploadRelayVsCurl, 0.1).await;
 }
 
+/// Components, which lane `wasm` of `tests/run` builds.
+mod guests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn steps_beside_native_ones() {
+        check(Name::WasmPublish50Ms).await;
+        check(Name::WasmPublish20Ms).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_call_costs() {
+        check(Name::WasmCallOverhead).await;
+        check(Name::WasmMemoryPerCall).await;
+        check(Name::WasmFirstCallCold).await;
+        check(Name::WasmFirstCallCached).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_beside_a_native_one() {
+        check_at(Name::WasmUpload, 0.02).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn others_beside_the_corpus() {
+        check(Name::WasmHostileP99).await;
+    }
+}
+
 /// Their names are what people and other programs call them by.
 #[test]
 fn every_name_is_as_promised() {
@@ -87,8 +122,18 @@ fn every_name_is_as_promised() {
             "claim_cost_growth_10k_to_5m",
             "drain_vs_graphile_worker",
             "drain_noop_vs_graphile_local_queue",
+            "webhook_first_attempt_p95",
+            "webhook_first_attempt_p95_apart",
             "upload_relay_vs_reqwest",
             "upload_relay_vs_curl",
+            "wasm_publish_50ms_vs_native",
+            "wasm_publish_20ms_vs_native",
+            "wasm_upload_1gib_vs_native",
+            "wasm_call_overhead",
+            "wasm_memory_per_call",
+            "wasm_first_call_cold",
+            "wasm_first_call_cached",
+            "wasm_hostile_p99",
         ]
     );
     assert!(names.iter().all(|name| Name::from_str(name, false).is_ok()));

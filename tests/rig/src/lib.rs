@@ -9,6 +9,8 @@ pub mod api;
 pub mod binary;
 pub mod database;
 pub mod host;
+pub mod hostile;
+pub mod memories;
 pub mod tap;
 pub mod world;
 
@@ -19,6 +21,7 @@ use patchbay_simulator_tiktok::simkit::Random;
 pub use api::{Answer, Api};
 pub use database::{Database, on_postgres};
 pub use host::{Host, Program};
+pub use memories::Memories;
 pub use tap::Tap;
 pub use world::World;
 

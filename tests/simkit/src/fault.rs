@@ -122,6 +122,8 @@ pub enum Action {
     Drop { when: When },
     /// The answer comes late (real time, at most ten minutes).
     Delay { ms: u64 },
+    /// The call has its effect, and its answer waits until the rule is cleared (real time, at most ten minutes).
+    Hold,
     /// The answer, whatever it is, asks to be left alone for so long.
     RetryAfter { seconds: u32 },
     /// For the platform: it looks for names it knows.

@@ -21,7 +21,7 @@ use crate::journal::{Call, Journal};
 use crate::serve::{Cut, cut};
 use crate::{Clock, text};
 
-/// The longest a [`Action::Delay`] may hold a call.
+/// The longest that [`Action::Delay`] or [`Action::Hold`] may keep a call.
 const MAX_DELAY: Duration = Duration::from_secs(600);
 /// Answers larger than this are not spoiled; the simulators' own are far smaller.
 const MAX_SPOILED: usize = 8 << 20;
@@ -116,6 +116,12 @@ async fn pass(gate: &Gate, mut request: Request, next: Next) -> Response {
             request.extensions_mut().insert(Hits(Arc::new(hits.clone())));
             let mut response = next.run(request).await;
             for hit in &hits {
+                if matches!(hit.action, Action::Hold) {
+                    let cleared = gate.faults.until_cleared(&hit.name);
+                    tokio::time::timeout(MAX_DELAY, cleared).await.ok();
+                }
+            }
+            for hit in &hits {
                 response = after(response, &hit.action).await;
             }
             response
@@ -171,6 +177,7 @@ fn before(gate: &Gate, op: &str, request: &Request, action: &Action) -> Option<R
         | Action::TruncateBody
         | Action::CutBody
         | Action::Delay { .. }
+        | Action::Hold
         | Action::RetryAfter { .. }
         | Action::Set { .. } => None,
     }
@@ -187,6 +194,7 @@ async fn after(response: Response, action: &Action) -> Response {
         | Action::Drop { .. }
         | Action::Error { .. }
         | Action::Delay { .. }
+        | Action::Hold
         | Action::RetryAfter { .. }
         | Action::Set { .. } => response,
     }
@@ -229,6 +237,7 @@ fn replacement(action: &Action) -> Response {
         | Action::CutBody
         | Action::Drop { .. }
         | Action::Delay { .. }
+        | Action::Hold
         | Action::RetryAfter { .. }
         | Action::Set { .. } => cut(),
     }

@@ -20,7 +20,7 @@ use patchbay_core::{Body, Effect, PostId, TransportError};
 use crate::store::StoreError;
 
 /// What can be armed: the table of the module, without `wh.parse`.
-const POINTS: [&str; 28] = [
+const POINTS: [&str; 31] = [
     "oa.consumed",
     "oa.exchanged",
     "oa.stored",
@@ -49,6 +49,9 @@ const POINTS: [&str; 28] = [
     "pub.final",
     "pub.notified",
     "dlv.answered",
+    "imp.deleted",
+    "upl.noted",
+    "upl.completed",
 ];
 /// How long a call is under way before its point is reached, unless it ends before.
 const UNDER_WAY: Duration = Duration::from_millis(20);

@@ -17,7 +17,7 @@ use tracing::{debug, error, warn};
 
 use crate::{
     App, failpoint,
-    model::{InboxItem, Job, Settled, WebhookEnd, WebhookVerdict},
+    model::{InboxItem, Job, JobKind, Settled, WebhookEnd, WebhookVerdict},
     registry::Registered,
     store::{JobEnd, MAX_LOST, StoreError},
     work::backoff,
@@ -87,7 +87,7 @@ pub(crate) async fn run(app: &Arc<App>, jobs: &[Job]) -> Result<(), StoreError> 
             }
         }
         if news {
-            app.wake();
+            app.wake(&[JobKind::Publish, JobKind::Deliver, JobKind::Refresh, JobKind::Revoke]);
         }
     }
 }

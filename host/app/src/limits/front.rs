@@ -10,7 +10,10 @@ use std::{
     collections::HashMap,
     fmt,
     num::NonZeroU32,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,11 +22,10 @@ use governor::{
     Quota, RateLimiter, clock::Clock as _, middleware::NoOpMiddleware, nanos::Nanos,
     state::keyed::DefaultKeyedStateStore,
 };
-use patchbay_core::ProviderId;
+use patchbay_core::{Bucket, ProviderId};
 
 use crate::{
     env::Env,
-    registry::Registry,
     store::{TakenSlot, Window},
 };
 
@@ -38,60 +40,84 @@ type Subject = (patchbay_core::TenantId, String);
 /// See the module.
 pub(crate) struct Front {
     clock: EnvClock,
-    limiters: HashMap<(ProviderId, &'static str), (Limiter, Duration)>,
+    /// By provider and bucket, made when they are asked first.
+    limiters: RwLock<HashMap<(ProviderId, &'static str), Arc<OfBucket>>>,
     asks: AtomicU32,
 }
 
+struct OfBucket {
+    limiter: Limiter,
+    /// What it was made for: a provider that is replaced while the host runs may have other limits.
+    limit: u32,
+    window: Duration,
+}
+
 impl Front {
-    /// Limiters for every bucket of every provider.
-    pub(crate) fn new(registry: &Registry, env: &Env) -> Self {
-        let clock = EnvClock(env.clone());
-        let mut limiters = HashMap::new();
-        for registered in registry.iter() {
-            for bucket in &registered.manifest().buckets {
-                let limit = bucket.limit.saturating_mul(SLACK);
-                // The manifest was checked: neither is zero.
-                let (Some(burst), Some(quota)) = (NonZeroU32::new(limit), Quota::with_period(bucket.window / limit))
-                else {
-                    continue;
-                };
-                let limiter = RateLimiter::new(
-                    quota.allow_burst(burst),
-                    DefaultKeyedStateStore::default(),
-                    clock.clone(),
-                );
-                limiters.insert((registered.id().clone(), bucket.name), (limiter, bucket.window));
-            }
-        }
+    /// Without any limiter yet.
+    pub(crate) fn new(env: &Env) -> Self {
         Self {
-            clock,
-            limiters,
+            clock: EnvClock(env.clone()),
+            limiters: RwLock::default(),
             asks: AtomicU32::new(0),
         }
     }
 
     /// Whether the database may be asked. `Some`: there is no place, as far as this process goes.
-    pub(crate) fn ask(&self, provider: &ProviderId, bucket: &'static str, window: &Window) -> Option<TakenSlot> {
-        let (limiter, length) = self.limiters.get(&(provider.clone(), bucket))?;
+    pub(crate) fn ask(&self, provider: &ProviderId, bucket: &Bucket, window: &Window) -> Option<TakenSlot> {
+        let of_bucket = self.of(provider, bucket)?;
         if self.asks.fetch_add(1, Ordering::Relaxed) % TIDY_EVERY == TIDY_EVERY - 1 {
-            for (limiter, _) in self.limiters.values() {
-                limiter.retain_recent();
-                limiter.shrink_to_fit();
+            for other in self.limiters.read().unwrap_or_else(PoisonError::into_inner).values() {
+                other.limiter.retain_recent();
+                other.limiter.shrink_to_fit();
             }
         }
-        let refused = limiter.check_key(&(window.tenant, window.subject.clone())).err()?;
+        let refused = of_bucket
+            .limiter
+            .check_key(&(window.tenant, window.subject.clone()))
+            .err()?;
         let now = self.clock.now();
         let wait = refused.wait_time_from(now);
         // No wait is longer than the window, unless the clock was set back. Then the database is asked.
-        (wait <= *length).then(|| TakenSlot::Full {
+        (wait <= of_bucket.window).then(|| TakenSlot::Full {
             free_at: self.clock.0.now() + wait,
         })
+    }
+
+    fn of(&self, provider: &ProviderId, bucket: &Bucket) -> Option<Arc<OfBucket>> {
+        let key = (provider.clone(), bucket.name);
+        let fits = |of: &&Arc<OfBucket>| of.limit == bucket.limit && of.window == bucket.window;
+        let limiters = self.limiters.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of) = limiters.get(&key).filter(fits) {
+            return Some(of.clone());
+        }
+        drop(limiters);
+        let most = bucket.limit.saturating_mul(SLACK);
+        // The manifest was checked: neither is zero.
+        let quota = Quota::with_period(bucket.window / NonZeroU32::new(most)?.get())?;
+        let limiter = RateLimiter::new(
+            quota.allow_burst(NonZeroU32::new(most)?),
+            DefaultKeyedStateStore::default(),
+            self.clock.clone(),
+        );
+        let made = Arc::new(OfBucket {
+            limiter,
+            limit: bucket.limit,
+            window: bucket.window,
+        });
+        let mut limiters = self.limiters.write().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have been faster: what is counted already stays.
+        if let Some(of) = limiters.get(&key).filter(fits) {
+            return Some(of.clone());
+        }
+        limiters.insert(key, made.clone());
+        Some(made)
     }
 }
 
 impl fmt::Debug for Front {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Front({} limiters)", self.limiters.len())
+        let limiters = self.limiters.read().unwrap_or_else(PoisonError::into_inner);
+        write!(f, "Front({} limiters)", limiters.len())
     }
 }
 

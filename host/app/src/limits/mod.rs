@@ -79,7 +79,10 @@ pub(crate) fn quota_window(tenant: TenantId, account: AccountId, quota: &Quota) 
 }
 
 /// Quotas of a mode (or of all), then rate buckets, with their use by an account: one look at the database.
-pub(crate) async fn uses(
+///
+/// # Errors
+/// The store failed.
+pub async fn uses(
     app: &App,
     registered: &Registered,
     tenant: TenantId,

@@ -106,6 +106,8 @@ pub struct Account {
     pub access_expires_at: Option<DateTime<Utc>>,
     /// When it can no longer be renewed.
     pub refresh_expires_at: Option<DateTime<Utc>>,
+    /// When its tokens were last renewed.
+    pub refreshed_at: Option<DateTime<Utc>>,
     /// When the grant was made. An older `authorization removed` event is ignored.
     pub connected_at: DateTime<Utc>,
     /// First seen.

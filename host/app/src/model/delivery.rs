@@ -84,14 +84,21 @@ impl EndpointStatus {
 }
 
 /// Which events an endpoint gets: names (`post.published`), beginnings of names (`post.*`), or all (`*`). Without any,
-/// it gets all that Patchbay itself has made, and none of the platforms' own.
+/// it gets all that Patchbay itself has made, and none of the platforms' own. One of [`EventNames::QUIET`] is had by its whole
+/// name, or with all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventNames(pub Vec<String>);
 
 impl EventNames {
+    /// Events that come often and are news to few.
+    pub const QUIET: [&'static str; 1] = ["post.metrics_updated"];
+
     /// Whether it gets an event of this name. `is_own`: Patchbay made it.
     #[must_use]
     pub fn take(&self, name: &str, is_own: bool) -> bool {
+        if is_own && Self::QUIET.contains(&name) {
+            return self.0.iter().any(|wanted| wanted == name || wanted == "*");
+        }
         if self.0.is_empty() {
             return is_own;
         }
@@ -286,5 +293,9 @@ mod tests {
             assert_eq!(some.take(name, true), wanted, "{name}");
         }
         assert!(names(&["*"]).take("anything", false));
+        for quiet in EventNames::QUIET {
+            assert!(names(&[quiet]).take(quiet, true) && names(&["*"]).take(quiet, true));
+            assert!(!names(&[]).take(quiet, true) && !names(&["post.*"]).take(quiet, true));
+        }
     }
 }

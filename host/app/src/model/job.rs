@@ -19,25 +19,41 @@ pub enum JobKind {
     Revoke,
     /// Send an event to an endpoint. Target: the delivery.
     Deliver,
+    /// Erase a tenant, an owner or an account. Target: the erasure.
+    Erase,
+    /// Fetch a media file. Target: the upload.
+    Import,
+    /// Read the numbers of published posts that are due. Target: the account.
+    Metrics,
 }
 
 impl JobKind {
     /// All.
-    pub const ALL: [Self; 5] = [Self::Publish, Self::Refresh, Self::Ingest, Self::Revoke, Self::Deliver];
+    pub const ALL: [Self; 8] = [
+        Self::Publish,
+        Self::Refresh,
+        Self::Ingest,
+        Self::Revoke,
+        Self::Deliver,
+        Self::Erase,
+        Self::Import,
+        Self::Metrics,
+    ];
 
     /// Whether jobs of this kind are claimed tenant after tenant, one at a time, and may have a concurrency key. The
     /// others are claimed in the order in which they are due, several at once.
     #[must_use]
     pub fn takes_turns(self) -> bool {
         match self {
-            Self::Publish | Self::Deliver => true,
-            Self::Refresh | Self::Ingest | Self::Revoke => false,
+            Self::Publish | Self::Deliver | Self::Import => true,
+            Self::Refresh | Self::Ingest | Self::Revoke | Self::Erase | Self::Metrics => false,
         }
     }
 
     /// Kinds that wait for nothing but this installation and its platforms: if they are late, the operator must act. A
-    /// delivery may wait long for a receiver, which is its tenant's.
-    pub const OF_OPERATOR: [Self; 4] = [Self::Publish, Self::Refresh, Self::Ingest, Self::Revoke];
+    /// delivery may wait long for a receiver, and an import for a server, which are its tenant's; and numbers that are read
+    /// later harm nobody.
+    pub const OF_OPERATOR: [Self; 5] = [Self::Publish, Self::Refresh, Self::Ingest, Self::Revoke, Self::Erase];
 
     /// The stable name, as stored.
     #[must_use]
@@ -48,6 +64,9 @@ impl JobKind {
             Self::Ingest => "ingest",
             Self::Revoke => "revoke",
             Self::Deliver => "deliver",
+            Self::Erase => "erase",
+            Self::Import => "import",
+            Self::Metrics => "metrics",
         }
     }
 }

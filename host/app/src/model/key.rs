@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use patchbay_core::{ApiKeyId, TenantId};
 use serde::{Deserialize, Serialize};
 
@@ -127,6 +127,32 @@ impl fmt::Debug for ApiKey {
     }
 }
 
+/// A browser that has shown an operator's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorSession {
+    /// Names the key, which the session does not outlive.
+    pub public_id: String,
+    /// When the key was shown.
+    pub started_at: DateTime<Utc>,
+    /// Last use, to the minute.
+    pub seen_at: DateTime<Utc>,
+}
+
+impl OperatorSession {
+    /// It ends when it was not used for so long.
+    pub const IDLE: TimeDelta = TimeDelta::minutes(30);
+    /// It ends so long after its start, however it is used.
+    pub const LIFE: TimeDelta = TimeDelta::hours(12);
+    /// A use is noted when the last one that was noted is older.
+    pub const NOTED: TimeDelta = TimeDelta::minutes(1);
+
+    /// When it ends, if it is not used again.
+    #[must_use]
+    pub fn ends_at(&self) -> DateTime<Utc> {
+        (self.started_at + Self::LIFE).min(self.seen_at + Self::IDLE)
+    }
+}
+
 /// What a data key may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DataKeyState {
@@ -134,6 +160,8 @@ pub enum DataKeyState {
     Active,
     /// Only opens.
     DecryptOnly,
+    /// Nobody has it any more: its row keeps the id, which must never name another key.
+    Destroyed,
 }
 
 impl DataKeyState {
@@ -143,6 +171,7 @@ impl DataKeyState {
         match self {
             Self::Active => "active",
             Self::DecryptOnly => "decrypt_only",
+            Self::Destroyed => "destroyed",
         }
     }
 }
@@ -151,7 +180,7 @@ impl FromStr for DataKeyState {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Active, Self::DecryptOnly]
+        [Self::Active, Self::DecryptOnly, Self::Destroyed]
             .into_iter()
             .find(|state| state.as_str() == text)
             .ok_or_else(|| format!("no data key state {text}"))

@@ -15,6 +15,11 @@ use serde::{Deserialize, Serialize};
 /// How long after a post has ended its content is not posted to the same account once more, unless it came to nothing.
 pub const DUPLICATE_WINDOW: TimeDelta = TimeDelta::hours(24);
 
+/// How long after it has failed for want of access a post goes on when its account is connected again.
+pub const REVIVE_WITHIN: TimeDelta = TimeDelta::days(7);
+/// Posts of an account that go on so at once, the oldest first.
+pub const MOST_REVIVED: u32 = 100;
+
 /// Where a post is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -28,7 +33,8 @@ pub enum PostStatus {
     Delivered,
     /// Visible, or done as far as the platform tells.
     Published,
-    /// Refused or given up. Nothing is visible.
+    /// Refused or given up. Nothing is visible. For want of access alone it may go on: no step leads out of here, but
+    /// connecting the account again does ([`REVIVE_WITHIN`]).
     Failed,
     /// An irreversible call has no known outcome. Shown, watched, never sent again by itself.
     Unconfirmed,
@@ -99,6 +105,17 @@ impl FromStr for PostStatus {
     }
 }
 
+/// What a person agreed to when they asked for a post.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    /// Who: the caller's own id of them.
+    pub by: String,
+    /// When the post was asked for.
+    pub at: DateTime<Utc>,
+    /// The text that stood before them.
+    pub text: String,
+}
+
 /// What is to be posted, as asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Content {
@@ -114,6 +131,9 @@ pub struct Content {
     pub media: Vec<PostMedia>,
     /// The platform's own options.
     pub options: serde_json::Map<String, serde_json::Value>,
+    /// What was agreed to. No part of what is posted; kept with it for as long as the post is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<Consent>,
 }
 
 impl Content {
@@ -143,6 +163,21 @@ pub struct Failure {
     pub advice: String,
     /// Who must act.
     pub who_acts: WhoActs,
+}
+
+/// What became of a post, for sums over many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostOutcome {
+    /// State.
+    pub status: PostStatus,
+    /// Code of its failure, if it has failed.
+    pub failure: Option<String>,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
+    /// Not before.
+    pub scheduled_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
 }
 
 impl Failure {

@@ -49,7 +49,7 @@ impl Outbound<'_> {
             };
             let refused = match request.waiter {
                 Some(_) => None,
-                None => self.app.front.ask(self.registered.id(), bucket.name, &request.window),
+                None => self.app.front.ask(self.registered.id(), bucket, &request.window),
             };
             let answer = match refused {
                 Some(full) => Ok(full),

@@ -77,19 +77,3 @@ impl Outbound<'_> {
 pub(crate) fn token_hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
-
-/// The JSON with the URLs in their places.
-pub(super) fn fill_in(
-    json: &serde_json::Value,
-    places: &[MediaUrl],
-    urls: &[Secret<String>],
-) -> Result<String, TransportError> {
-    let mut json = json.clone();
-    for (place, url) in places.iter().zip(urls) {
-        let value = json
-            .pointer_mut(&place.pointer)
-            .ok_or_else(|| TransportError::Blocked(format!("the body has no place {}", place.pointer)))?;
-        *value = url.expose().as_str().into();
-    }
-    Ok(json.to_string())
-}

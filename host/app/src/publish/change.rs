@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     App,
-    model::{PostRecord, PostStatus},
+    model::{JobKind, PostRecord, PostStatus},
     problem::{Problem, ProblemKind},
     store::{CancelOutcome, EditOutcome, PostEdit},
 };
@@ -75,7 +75,7 @@ pub async fn edit(app: &Arc<App>, post: PostRecord, edit: Edit) -> Result<PostRe
     match app.store.edit_post(&wanted, &event).await? {
         None => Err(Problem::not_found("post")),
         Some(EditOutcome::Edited(post)) => {
-            app.wake();
+            app.wake(&[JobKind::Publish, JobKind::Deliver]);
             Ok(*post)
         }
         Some(EditOutcome::Changed) => Err(changed()),
@@ -98,9 +98,12 @@ pub async fn cancel(
     let event = post_event(app, post.id, "post.cancelled", json!({ "by": "tenant" }));
     match app.store.cancel_post(tenant, post.id, seen, &event).await? {
         None => Err(Problem::not_found("post")),
-        Some(CancelOutcome::Cancelled(post)) => Ok(*post),
+        Some(CancelOutcome::Cancelled(post)) => {
+            app.wake(&[JobKind::Deliver]);
+            Ok(*post)
+        }
         Some(CancelOutcome::Requested(post)) => {
-            app.wake();
+            app.wake(&[JobKind::Publish, JobKind::Deliver]);
             Ok(*post)
         }
         Some(CancelOutcome::Changed) => Err(changed()),

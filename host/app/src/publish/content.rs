@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use patchbay_core::{
-    FieldIssue, MediaId, MediaInfo, MediaKind, MediaOrigin, PostId, PostKind, PostMedia, TenantId, Transfer,
+    FieldIssue, MediaId, MediaInfo, MediaKind, MediaOrigin, Post, PostId, PostKind, PostMedia, TenantId, Transfer,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -131,11 +131,27 @@ pub(super) fn check(registered: &Registered, content: &Content, id: PostId) -> R
     if issues.is_empty() {
         issues = publisher(registered)?.validate(&post);
     }
+    issues.extend(check_consent(registered, content, &post));
     if issues.is_empty() {
         Ok(())
     } else {
         Err(Problem::invalid(issues))
     }
+}
+
+/// What is kept as agreed to is what the platform prescribes for this post. Where it prescribes nothing, it is the caller's
+/// own text.
+fn check_consent(registered: &Registered, content: &Content, post: &Post) -> Option<FieldIssue> {
+    let consent = content.consent.as_ref()?;
+    let form = &registered.manifest().form;
+    let declaration = form.declaration(post)?;
+    (!form.says(declaration, &consent.text)).then(|| {
+        let message = format!(
+            "This post needs the agreement to another text: {}",
+            declaration.spoken()
+        );
+        FieldIssue::new("/consent/text", "other_declaration", message)
+    })
 }
 
 /// Keeps the files of a post. It may wait for its time, and then for its account: its files wait with it.

@@ -16,7 +16,7 @@ use patchbay_core::{
 pub use change::{Edit, cancel, edit};
 pub use content::{StoredTransfer, WantedMedia};
 pub(crate) use step::run as run_step;
-pub use submit::{Checked, Submitted, WantedPost, of_target, retry, submit, submit_all, validate};
+pub use submit::{Checked, Submitted, WantedConsent, WantedPost, of_target, retry, submit, submit_all, validate};
 
 use crate::{
     App,
@@ -41,6 +41,18 @@ pub async fn limits_of(app: &App, post: &PostRecord) -> Result<Vec<LimitUse>, Pr
         return Ok(Vec::new());
     };
     limit_uses(app, &registered, post.tenant, post.account, Some(post.content.mode)).await
+}
+
+/// What the platform's limits leave to an account: quotas, then rate buckets.
+///
+/// # Errors
+/// The store failed.
+pub async fn limits_of_account(app: &App, account: &Account) -> Result<Vec<LimitUse>, Problem> {
+    // Of a platform that is no longer set up nothing is known.
+    let Ok(registered) = app.registered(&account.provider) else {
+        return Ok(Vec::new());
+    };
+    limit_uses(app, &registered, account.tenant, account.id, None).await
 }
 
 async fn limit_uses(
@@ -144,6 +156,15 @@ async fn preflight(app: &Arc<App>, account: &Account, post: &Post) -> Result<(),
     // An answer that is remembered says nothing of what became of the account since.
     if account.status != AccountStatus::Active {
         return Err(tokens::TokenError::NotActive(account.status).into());
+    }
+    let registered = app.registered(&account.provider)?;
+    let lacking = registered.manifest().lacking(post.mode.into(), &account.scopes);
+    if !lacking.is_empty() {
+        let detail = format!(
+            "The account has not allowed {}. Connect it again, and leave that switched on.",
+            lacking.join(", ")
+        );
+        return Err(Problem::new(ProblemKind::MissingScopes, detail));
     }
     let options = match (post.mode, app.recent_options(account.id, PREFLIGHT_TTL)) {
         (_, Some(options)) => options,

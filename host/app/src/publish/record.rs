@@ -10,11 +10,13 @@ use zeroize::Zeroizing;
 
 use super::{
     post_event,
-    step::{Learned, RECONNECT_BUDGET, Verdict, Wish},
+    step::{ACCESS_REVOKED, Learned, RECONNECT_BUDGET, Verdict, Wish},
 };
 use crate::{
     App, failpoint, limits,
-    model::{CommitOutcome, Failure, Job, NewEvent, ObservationSource, PostRecord, PostStatus, PostTransition},
+    model::{
+        CommitOutcome, Failure, Job, JobKind, NewEvent, ObservationSource, PostRecord, PostStatus, PostTransition,
+    },
     outbound::{Observed, SecretBag},
     store::{JobEnd, QuotaChange, StepRecord, StoreError},
     vault::{Place, VaultError},
@@ -101,6 +103,15 @@ pub(super) async fn record(
         Verdict::Wait(run_at, failure) => {
             // Still queued: nothing has been sent. `Queued` is not re-entered by a transition, so it becomes open.
             record.transition.status = open;
+            if post.failure.as_ref().is_none_or(|before| before.code != failure.code) {
+                let payload = json!({ "account_id": post.account, "failure": failure });
+                let event = post_event(app, post.id, "post.waiting", payload);
+                record.events.push(NewEvent {
+                    account: Some(post.account),
+                    dedupe_key: format!("{}:{}", event.dedupe_key, post.step),
+                    ..event
+                });
+            }
             record.transition.failure = Some(failure);
             record.run_at = Some(run_at);
         }
@@ -123,6 +134,10 @@ pub(super) async fn record(
         failpoint::hit("pub.final");
     }
     app.store.record_step(job.lease(), &record).await?;
+    if !record.events.is_empty() {
+        // Those who send events need not find out by themselves.
+        app.wake(&[JobKind::Deliver]);
+    }
     failpoint::recorded(post.id);
     if status != post.status && !status.is_open() {
         failpoint::hit("pub.notified");
@@ -217,7 +232,9 @@ fn apply_failure(
             Some(bounded(error.retry_after.unwrap_or(Duration::from_secs(60))) + TimeDelta::milliseconds(50))
         }
         // The token has just been renewed by force: once more, now.
-        ErrorKind::ReauthRequired if error.code != "missing_scope" => Some(TimeDelta::zero()),
+        ErrorKind::ReauthRequired if !["missing_scope", ACCESS_REVOKED].contains(&&*error.code) => {
+            Some(TimeDelta::zero())
+        }
         _ => None,
     };
     warn!(post.id = %post.id, code = %error.code, kind = error.kind.as_str(), status = ?observed.commit_status,
@@ -391,10 +408,15 @@ fn note_outcome(app: &App, post: &PostRecord, label: &'static str, record: &mut 
         "remote_ids": record.transition.publication.as_ref().map(|publication| publication.remote_ids.clone()),
         "failure": record.transition.failure,
     });
-    record.events.push(NewEvent {
+    let mut event = NewEvent {
         account: Some(post.account),
         ..post_event(app, post.id, &name, payload)
-    });
+    };
+    if status == PostStatus::Failed {
+        // It may go on, and fail once more.
+        event.dedupe_key = format!("{}:{}", event.dedupe_key, post.step);
+    }
+    record.events.push(event);
     metrics::counter!("patchbay_publishes_total",
         "provider" => post.provider.to_string(),
         "outcome" => status.as_str(),

@@ -18,8 +18,8 @@ use super::{
 use crate::{
     App, failpoint, limits,
     model::{
-        AccountStatus, CommitOutcome, Failure, Job, NewEvent, Observation, ObservationSource, PostRecord, PostStatus,
-        Pulled,
+        AccountStatus, AuditAction, By, CommitOutcome, Failure, Job, NewEvent, Observation, ObservationSource,
+        PostRecord, PostStatus, Pulled,
     },
     outbound::{CommitScope, Observed, Outbound, SecretBag},
     registry::Registered,
@@ -33,6 +33,9 @@ use crate::{
 pub(super) const RECONNECT_BUDGET: TimeDelta = TimeDelta::days(7);
 /// Looks again this often, although a reconnect wakes the post.
 const RECONNECT_POLL: TimeDelta = TimeDelta::hours(1);
+
+/// The grant was ended at the platform.
+pub(super) const ACCESS_REVOKED: &str = "access_revoked";
 
 /// What one run made of the post.
 pub(super) enum Verdict {
@@ -56,14 +59,8 @@ pub(super) enum Verdict {
 pub(crate) async fn run(app: &Arc<App>, job: &Job) -> Result<(), StoreError> {
     let id = PostId::from_uuid(job.target);
     let Some(post) = app.store.post(job.tenant, id).await? else {
-        app.store
-            .end_job(
-                job.lease(),
-                &JobEnd::Dead {
-                    code: "post_missing".to_owned(),
-                },
-            )
-            .await?;
+        // Erased.
+        app.store.end_job(job.lease(), &JobEnd::Done).await?;
         return Ok(());
     };
     let nothing_to_do = match post.status {
@@ -145,6 +142,17 @@ async fn decide(app: &Arc<App>, job: &Job, post: &PostRecord, learned: &mut Lear
     let ready = match tokens::ready(app, post.tenant, post.account, PUBLISH_MARGIN).await {
         Ok(ready) => ready,
         Err(error) if has_sent => return still_open(error),
+        Err(TokenError::NotActive(AccountStatus::Revoked)) if post.status.is_open() && is_lost(app, post).await? => {
+            let error = ProviderError::new(
+                ErrorKind::ReauthRequired,
+                ACCESS_REVOKED,
+                "the platform has ended the grant",
+            )
+            .advise(
+                "The access was ended at the platform. Connect the account again within a week, and the post goes on.",
+            );
+            return Ok(Verdict::Failed(error, none));
+        }
         Err(error) => return without_token(error, post, now),
     };
     if !has_sent && let Some(wait) = reserve_quota(app, &registered, post).await? {
@@ -269,9 +277,13 @@ impl Call<'_> {
             post: None,
             payload: json!({ "code": error.code }),
         };
+        let audit = By::worker(&self.post.correlation_id)
+            .did(&self.app.env, AuditAction::AccountLocked, tenant)
+            .to(&account)
+            .saying(json!({ "code": error.code }));
         self.app
             .store
-            .require_reauth(tenant, account, version, &error.code, &event)
+            .require_reauth(tenant, account, version, &error.code, &event, &audit)
             .await?;
         without_token(
             TokenError::NotActive(AccountStatus::ReauthRequired),
@@ -472,6 +484,13 @@ fn earlier_unknown() -> ProviderError {
         "answer_lost",
         "an irreversible call has no known outcome",
     )
+}
+
+/// Whether a post's account was let go by the platform or at it, and not here on purpose.
+async fn is_lost(app: &App, post: &PostRecord) -> Result<bool, StoreError> {
+    let account = app.store.account(post.tenant, post.account).await?;
+    let code = account.and_then(|account| account.status_code);
+    Ok(code.is_none_or(|code| !["disconnected", "erased", "not_completed"].contains(&&*code)))
 }
 
 /// No token to look with, while a step has sent something: it is looked at later, or not at all.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     App, failpoint,
     limits::LimitUse,
-    model::{Account, Content, JobKind, NewJob, NewPost, PostRecord, PostStatus},
+    model::{Account, Consent, Content, JobKind, NewJob, NewPost, PostRecord, PostStatus},
     problem::{Problem, ProblemKind},
     store::Enqueued,
 };
@@ -42,6 +42,18 @@ pub struct WantedPost {
     pub scheduled_at: Option<DateTime<Utc>>,
     /// Post it also if the account has the same already.
     pub allow_duplicate: bool,
+    /// What a person agreed to. Left out of the fingerprint where there is none: requests of before are still known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consent: Option<WantedConsent>,
+}
+
+/// What a person agreed to, as the caller tells it.
+#[derive(Debug, Clone, Serialize)]
+pub struct WantedConsent {
+    /// The text that stood before them.
+    pub text: String,
+    /// Who; `None`: the owner of the account.
+    pub by: Option<String>,
 }
 
 /// A post that may be stored as it is.
@@ -105,6 +117,11 @@ async fn check(
         text: wanted.text,
         media: content::find_media(app, tenant, &registered, wanted.kind, wanted.media).await?,
         options: wanted.options,
+        consent: wanted.consent.map(|consent| Consent {
+            by: consent.by.unwrap_or_else(|| account.owner.clone()),
+            at: app.env.now(),
+            text: consent.text,
+        }),
     };
     let id = PostId::from_uuid(app.env.ids.next());
     content::check(&registered, &content, id)?;
@@ -319,7 +336,7 @@ impl Request<'_> {
             Enqueued::Duplicate(twin) => return Err(duplicate(twin)),
         };
         failpoint::hit("pub.intent");
-        app.wake();
+        app.wake(&[JobKind::Publish, JobKind::Deliver]);
         Ok(stored)
     }
 

@@ -9,7 +9,7 @@ use url::Url;
 use super::secret;
 use crate::{
     App,
-    model::{Delivery, Endpoint, EventNames, NewEndpoint, NewEvent},
+    model::{AuditAction, By, Delivery, DeliveryStatus, Endpoint, EventNames, JobKind, NewEndpoint, NewEvent},
     problem::{Problem, ProblemKind},
     secret::Secret,
     store::DeliveryFilter,
@@ -40,7 +40,7 @@ pub struct Wanted {
 ///
 /// # Errors
 /// The URL is none that may be called, or the tenant has [`MOST`] endpoints.
-pub async fn create(app: &App, wanted: Wanted) -> Result<(Endpoint, Secret<String>), Problem> {
+pub async fn create(app: &App, by: &By, wanted: Wanted) -> Result<(Endpoint, Secret<String>), Problem> {
     let url = checked_url(app, &wanted.url)?;
     let id = EndpointId::from_uuid(app.env.ids.next());
     let (sealed, text) = secret::make(app, wanted.tenant, id, 1).await?;
@@ -52,7 +52,8 @@ pub async fn create(app: &App, wanted: Wanted) -> Result<(Endpoint, Secret<Strin
         events: wanted.events,
         secret: sealed,
     };
-    match app.store.create_endpoint(&endpoint, MOST).await? {
+    let audit = by.did(&app.env, AuditAction::EndpointCreated, wanted.tenant).to(&id);
+    match app.store.create_endpoint(&endpoint, MOST, &audit).await? {
         Some(endpoint) => {
             info!(endpoint.id = %id, "Registered a webhook endpoint");
             Ok((endpoint, text))
@@ -79,11 +80,17 @@ pub fn checked_url(app: &App, text: &str) -> Result<Url, Problem> {
 ///
 /// # Errors
 /// There is no such endpoint, or another request was faster.
-pub async fn rotate_secret(app: &App, tenant: TenantId, id: EndpointId) -> Result<(Endpoint, Secret<String>), Problem> {
+pub async fn rotate_secret(
+    app: &App,
+    by: &By,
+    tenant: TenantId,
+    id: EndpointId,
+) -> Result<(Endpoint, Secret<String>), Problem> {
     let endpoint = find(app, tenant, id).await?;
     let (sealed, text) = secret::make(app, tenant, id, endpoint.secret.version + 1).await?;
     let until = app.env.now() + OVERLAP;
-    let endpoint = app.store.rotate_secret(tenant, id, &sealed, until).await?;
+    let audit = by.did(&app.env, AuditAction::EndpointSecretRotated, tenant).to(&id);
+    let endpoint = app.store.rotate_secret(tenant, id, &sealed, until, &audit).await?;
     let endpoint = endpoint.ok_or_else(unknown)?;
     info!(endpoint.id = %id, "Gave a webhook endpoint a new secret");
     Ok((endpoint, text))
@@ -105,7 +112,7 @@ pub async fn test(app: &App, tenant: TenantId, id: EndpointId) -> Result<Deliver
         payload: json!({ "endpoint_id": id }),
     };
     let delivery = app.store.push_to(tenant, id, &event).await?.ok_or_else(unknown)?;
-    app.wake();
+    app.wake(&[JobKind::Deliver]);
     Ok(delivery)
 }
 
@@ -113,11 +120,18 @@ pub async fn test(app: &App, tenant: TenantId, id: EndpointId) -> Result<Deliver
 ///
 /// # Errors
 /// There is no such delivery, or its endpoint is disabled.
-pub async fn redeliver(app: &App, tenant: TenantId, endpoint: EndpointId, id: DeliveryId) -> Result<Delivery, Problem> {
+pub async fn redeliver(
+    app: &App,
+    by: &By,
+    tenant: TenantId,
+    endpoint: EndpointId,
+    id: DeliveryId,
+) -> Result<Delivery, Problem> {
     find_enabled(app, tenant, endpoint).await?;
-    let delivery = app.store.redeliver(tenant, endpoint, id).await?;
+    let audit = by.did(&app.env, AuditAction::Redelivered, tenant).to(&id);
+    let delivery = app.store.redeliver(tenant, endpoint, id, &audit).await?;
     let delivery = delivery.ok_or_else(|| Problem::not_found("delivery"))?;
-    app.wake();
+    app.wake(&[JobKind::Deliver]);
     Ok(delivery)
 }
 
@@ -127,13 +141,25 @@ pub async fn redeliver(app: &App, tenant: TenantId, endpoint: EndpointId, id: De
 /// There is no such endpoint, or it is disabled.
 pub async fn redeliver_window(
     app: &App,
+    by: &By,
     tenant: TenantId,
     endpoint: EndpointId,
     filter: DeliveryFilter,
 ) -> Result<u64, Problem> {
     find_enabled(app, tenant, endpoint).await?;
-    let count = app.store.redeliver_window(tenant, endpoint, filter, WINDOW).await?;
-    app.wake();
+    let audit = by
+        .did(&app.env, AuditAction::Redelivered, tenant)
+        .to(&endpoint)
+        .saying(json!({
+            "status": filter.status.map(DeliveryStatus::as_str),
+            "from": filter.from,
+            "to": filter.to,
+        }));
+    let count = app
+        .store
+        .redeliver_window(tenant, endpoint, filter, WINDOW, &audit)
+        .await?;
+    app.wake(&[JobKind::Deliver]);
     Ok(count)
 }
 

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use patchbay_core::{AccountId, ProviderId, TenantId};
 
 use super::{Page, PageRequest, StoreResult};
-use crate::model::{Account, AccountStatus, NewAccount, NewEvent, NewJob, TokenUpdate};
+use crate::model::{Account, AccountStatus, NewAccount, NewAudit, NewEvent, NewJob, SessionGrant, TokenUpdate};
 
 /// Which accounts to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +26,40 @@ pub struct Connected {
     pub id: AccountId,
     /// Version to seal the tokens for.
     pub next_version: i64,
+    /// The tenant has taken the account before, and it is active or must be connected again.
+    pub accepted: bool,
+}
+
+/// A grant, and all that is stored with it.
+#[derive(Debug, Clone, Copy)]
+pub struct NewGrant<'a> {
+    /// The account.
+    pub account: &'a NewAccount,
+    /// Its tokens, sealed for the place.
+    pub tokens: &'a TokenUpdate,
+    /// Renews them; its target is replaced by the account's id.
+    pub refresh: &'a NewJob,
+    /// Ends the grant of a pending account that the tenant does not take; its target is replaced too.
+    pub revoke: Option<&'a NewJob>,
+    /// The session that it came by.
+    pub session: Option<&'a SessionGrant>,
+    /// Appended.
+    pub events: &'a [NewEvent],
+    /// Appended; its target is replaced too.
+    pub audit: &'a NewAudit,
+}
+
+/// What other rows tell of an account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountTraces {
+    /// When its tokens are renewed next.
+    pub next_refresh_at: Option<DateTime<Utc>>,
+    /// Failed tries since the last renewal, and the one under way.
+    pub refresh_attempts: i32,
+    /// Code of the last failed try.
+    pub refresh_error: Option<String>,
+    /// When the platform last told something of it.
+    pub last_webhook_at: Option<DateTime<Utc>>,
 }
 
 /// Outcome of asking for the right to renew an account's tokens.
@@ -49,24 +83,18 @@ pub trait Accounts {
     /// tenant has it, else `account.id`. Another tenant is in the way until its account is revoked and erased.
     ///
     /// # Errors
-    /// `Conflict(AccountOfOtherTenant)`.
+    /// `Conflict(AccountOfOtherTenant)`; `Conflict(AccountOfOtherOwner)`: this tenant has it for another end user, and it is
+    /// not revoked.
     async fn place_grant(&self, account: &NewAccount) -> StoreResult<Connected>;
 
-    /// Stores a grant: inserts or renews the account, sets its tokens, schedules `refresh` at `tokens.refresh_due_at`
-    /// (its target is replaced by the account's id), drops a waiting revoke job, appends `event`, and wakes the account's
-    /// open posts that are not scheduled for later. One transaction.
+    /// Stores a grant: inserts or renews the account, sets its tokens, schedules `refresh` at `tokens.refresh_due_at`,
+    /// puts `revoke` in the place of a waiting revoke job, writes what it means for the session, appends `events`
+    /// and `audit`, and wakes the account's open posts that are not scheduled for later. One transaction.
     ///
     /// # Errors
     /// `Stale`: the account changed since [`Accounts::place_grant`]; ask again and seal again.
-    /// `Conflict(AccountOfOtherTenant)`.
-    async fn finish_connect(
-        &self,
-        place: Connected,
-        account: &NewAccount,
-        tokens: &TokenUpdate,
-        refresh: &NewJob,
-        event: &NewEvent,
-    ) -> StoreResult<Account>;
+    /// `Conflict`: as [`Accounts::place_grant`]; `SessionOver`: its session is not started.
+    async fn finish_connect(&self, place: Connected, grant: NewGrant<'_>) -> StoreResult<Account>;
 
     /// One account of a tenant.
     async fn account(&self, tenant: TenantId, id: AccountId) -> StoreResult<Option<Account>>;
@@ -74,6 +102,9 @@ pub trait Accounts {
     /// A tenant's accounts, newest first.
     async fn accounts(&self, tenant: TenantId, filter: &AccountFilter, page: PageRequest)
     -> StoreResult<Page<Account>>;
+
+    /// What other rows tell of an account.
+    async fn account_traces(&self, tenant: TenantId, id: AccountId) -> StoreResult<AccountTraces>;
 
     /// Takes the right to renew `expected_version` for `ttl`. This write is also the proof that the store can commit:
     /// a rotating token is spent only after it. `holder` names the process.
@@ -109,6 +140,7 @@ pub trait Accounts {
         expected_version: i64,
         code: &str,
         event: &NewEvent,
+        audit: &NewAudit,
     ) -> StoreResult<bool>;
 
     /// Marks the account `revoked`, finishes its refresh job, cancels its queued posts (those that have begun are asked
@@ -121,7 +153,20 @@ pub trait Accounts {
         code: &str,
         revoke: Option<&NewJob>,
         event: &NewEvent,
+        audit: &NewAudit,
     ) -> StoreResult<Option<Account>>;
+
+    /// Marks an account `revoked` (`not_completed`) that is pending at `version`, forgets what was known of the person,
+    /// finishes its refresh job and appends `event`. Its tokens stay until [`Accounts::erase_tokens`]. `false`: the account
+    /// has moved on.
+    async fn refuse_pending(
+        &self,
+        tenant: TenantId,
+        id: AccountId,
+        version: i64,
+        event: &NewEvent,
+        audit: &NewAudit,
+    ) -> StoreResult<bool>;
 
     /// Erases the tokens of a revoked account and finishes its revoke job. Does nothing to an account that was
     /// connected again.

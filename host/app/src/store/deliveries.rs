@@ -3,7 +3,7 @@ use chrono::{DateTime, Utc};
 use patchbay_core::{DeliveryId, EndpointId, TenantId};
 
 use super::{Page, PageRequest, StoreResult};
-use crate::model::{Delivery, DeliveryEnd, DeliveryStatus, Lease, NewEvent, Outgoing};
+use crate::model::{Delivery, DeliveryEnd, DeliveryStatus, Lease, NewAudit, NewEvent, Outgoing};
 
 /// Which deliveries of an endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,7 +41,13 @@ pub trait Deliveries {
     async fn end_delivery(&self, lease: Lease, tenant: TenantId, id: DeliveryId, end: &DeliveryEnd) -> StoreResult<()>;
 
     /// Sends a delivery once more, whatever became of it, with all its tries. `None`: the endpoint has no such one.
-    async fn redeliver(&self, tenant: TenantId, endpoint: EndpointId, id: DeliveryId) -> StoreResult<Option<Delivery>>;
+    async fn redeliver(
+        &self,
+        tenant: TenantId,
+        endpoint: EndpointId,
+        id: DeliveryId,
+        audit: &NewAudit,
+    ) -> StoreResult<Option<Delivery>>;
 
     /// Sends at most `limit` of an endpoint's deliveries once more, the oldest first, of those that have failed or are held.
     /// Returns how many.
@@ -51,6 +57,7 @@ pub trait Deliveries {
         endpoint: EndpointId,
         filter: DeliveryFilter,
         limit: u32,
+        audit: &NewAudit,
     ) -> StoreResult<u64>;
 
     /// Stores an event of Patchbay itself for one endpoint, whatever that wants, and for no other. `None`: there is no such

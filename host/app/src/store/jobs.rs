@@ -6,7 +6,7 @@ use patchbay_core::{JobId, TenantId};
 use uuid::Uuid;
 
 use super::{Page, PageRequest, StoreResult};
-use crate::model::{Job, JobKind, Lease};
+use crate::model::{Job, JobKind, Lease, NewAudit};
 
 /// How a claim ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,11 +115,12 @@ pub trait Jobs {
 
     /// Makes a tenant's dead job ready and due, as if it were new. `None`: there is no such dead job. `false`: it stays
     /// dead, since its target has an unfinished job of this kind.
-    async fn revive_job(&self, tenant: TenantId, id: JobId) -> StoreResult<Option<bool>>;
+    async fn revive_job(&self, tenant: TenantId, id: JobId, audit: &NewAudit) -> StoreResult<Option<bool>>;
 
     /// Revives at most `limit` of a tenant's dead jobs, the oldest first; of several with one target, one. Returns how
     /// many.
-    async fn revive_jobs(&self, tenant: TenantId, filter: DeadFilter, limit: u32) -> StoreResult<u64>;
+    async fn revive_jobs(&self, tenant: TenantId, filter: DeadFilter, limit: u32, audit: &NewAudit)
+    -> StoreResult<u64>;
 
     /// Deletes at most `limit` jobs that were done before `done`, and as many that died before `dead`, with their inbox
     /// rows. Returns how many jobs. With its inbox row a webhook's digest is forgotten: keep them longer than the

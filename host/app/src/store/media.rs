@@ -2,19 +2,22 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_core::{MediaId, TenantId};
 
-use super::StoreResult;
+use super::{Page, PageRequest, StoreResult};
 use crate::model::Media;
 
 /// Media files.
 #[async_trait]
 pub trait MediaRows {
-    /// Stores a file's facts, after its bytes are on disk.
-    async fn add_media(&self, media: &Media) -> StoreResult<()>;
-
     /// One file of a tenant, unless it has expired.
     async fn media(&self, tenant: TenantId, id: MediaId) -> StoreResult<Option<Media>>;
 
-    /// Bytes that a tenant keeps.
+    /// A tenant's files that have not expired, newest first.
+    async fn media_list(&self, tenant: TenantId, page: PageRequest) -> StoreResult<Page<Media>>;
+
+    /// Which of these a file or an upload of any tenant has.
+    async fn known_media(&self, ids: &[MediaId]) -> StoreResult<Vec<MediaId>>;
+
+    /// Bytes that a tenant keeps or expects.
     async fn media_bytes(&self, tenant: TenantId) -> StoreResult<u64>;
 
     /// Moves a file's expiry, never back, so that a post that waits keeps its media.

@@ -6,46 +6,66 @@
 //! own clock, which is the database's, or the test's.
 
 mod accounts;
+mod audits;
+mod avatars;
 mod deliveries;
 mod endpoints;
+mod erasures;
 mod events;
 mod flows;
 mod jobs;
 mod keys;
 mod media;
+mod metrics;
+mod operations;
 mod posts;
 mod questions;
 mod slots;
+mod uploads;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-pub use accounts::{AccountFilter, Accounts, Connected, RefreshLease};
+pub use accounts::{AccountFilter, AccountTraces, Accounts, Connected, NewGrant, RefreshLease};
+pub use audits::{AuditFilter, Audits};
+pub use avatars::Avatars;
 pub use deliveries::{Deliveries, DeliveryFilter};
 pub use endpoints::Endpoints;
+pub use erasures::Erasures;
 pub use events::{EventFilter, Events, StoredInbox};
-pub use flows::Flows;
+pub use flows::{Completion, Flows};
 pub use jobs::{Claim, DeadFilter, JobEnd, JobStats, Jobs, MAX_LOST};
 pub use keys::{KeyState, Keys};
 pub use media::MediaRows;
+pub use metrics::Metrics;
+pub use operations::{
+    AccountCounts, DeliveryCounts, KindCounts, Operations, OutcomeCounts, RefreshFailures, Scope, Span,
+};
 pub use posts::{CancelOutcome, EditOutcome, Enqueued, Mark, PostEdit, PostFilter, Posts, QuotaChange, StepRecord};
 pub use questions::OpenQuestions;
 pub use slots::{SlotRequest, Slots, TakenSlot, Waiter, Window, WindowUse};
+pub use uploads::Uploads;
 
 /// Everything that a host needs from its database.
 #[async_trait]
 pub trait Store:
     Accounts
+    + Audits
+    + Avatars
     + Deliveries
     + Endpoints
+    + Erasures
     + Events
     + Flows
     + Jobs
     + Keys
     + MediaRows
+    + Metrics
     + OpenQuestions
+    + Operations
     + Posts
     + Slots
+    + Uploads
     + Send
     + Sync
     + std::fmt::Debug
@@ -101,6 +121,10 @@ pub enum StoreError {
 pub enum Constraint {
     /// The platform account is connected by another tenant under the same app.
     AccountOfOtherTenant,
+    /// The platform account is connected by the same tenant for another end user.
+    AccountOfOtherOwner,
+    /// The session of a connect was called off meanwhile.
+    SessionOver,
     /// The name is taken.
     Name,
     /// A row that is referred to does not exist.

@@ -6,7 +6,7 @@ use patchbay_core::{AccountId, GroupId, PostId, ProviderId, TenantId};
 
 use super::{Page, PageRequest, StoreResult};
 use crate::model::{
-    Commit, Content, Lease, NewEvent, NewJob, NewPost, Observation, PostRecord, PostStatus, PostTransition,
+    Commit, Content, Lease, NewEvent, NewJob, NewPost, Observation, PostOutcome, PostRecord, PostStatus, PostTransition,
 };
 
 /// Outcome of asking for posts.
@@ -155,6 +155,17 @@ pub trait Posts {
 
     /// A tenant's posts, newest first.
     async fn posts(&self, tenant: TenantId, filter: &PostFilter, page: PageRequest) -> StoreResult<Page<PostRecord>>;
+
+    /// What became of a tenant's posts that were asked for in a stretch of time, or of an account's; at most `limit`, the
+    /// newest.
+    async fn post_outcomes(
+        &self,
+        tenant: TenantId,
+        account: Option<AccountId>,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        limit: u32,
+    ) -> StoreResult<Vec<PostOutcome>>;
 
     /// Writes *about to* for an irreversible call, if nothing stands there yet. Refused without a live lease.
     ///

@@ -92,7 +92,7 @@ type DataKeyBytes = Arc<Secret<[u8; 32]>>;
 
 #[derive(Default)]
 struct Cache {
-    by_id: HashMap<u32, DataKeyBytes>,
+    by_id: HashMap<u32, (TenantId, DataKeyBytes)>,
     active: HashMap<TenantId, u32>,
 }
 
@@ -174,7 +174,17 @@ impl Vault {
         self.derive("patchbay/api-key-pepper/v1")
     }
 
+    /// Drops a tenant's keys from memory, when they are destroyed. Other hosts on the database keep theirs until they end.
+    pub fn forget(&self, tenant: TenantId) {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.active.remove(&tenant);
+        cache.by_id.retain(|_, (of, _)| *of != tenant);
+    }
+
     fn admit(&self, key: &DataKey) -> Result<(), VaultError> {
+        if key.state == DataKeyState::Destroyed {
+            return Ok(());
+        }
         let bytes = self.provider.unwrap(
             KeyContext {
                 tenant: key.tenant,
@@ -190,7 +200,7 @@ impl Vault {
         if key.state == DataKeyState::Active {
             cache.active.insert(key.tenant, key.id);
         }
-        cache.by_id.insert(key.id, Arc::new(bytes));
+        cache.by_id.insert(key.id, (key.tenant, Arc::new(bytes)));
         Ok(())
     }
 
@@ -211,7 +221,7 @@ impl Vault {
             .unwrap_or_else(PoisonError::into_inner)
             .by_id
             .get(&id)
-            .cloned()
+            .map(|(_, key)| key.clone())
     }
 
     async fn active_key(&self, tenant: TenantId) -> Result<(u32, DataKeyBytes), VaultError> {
@@ -220,7 +230,7 @@ impl Vault {
             cache
                 .active
                 .get(&tenant)
-                .and_then(|id| cache.by_id.get(id).map(|key| (*id, key.clone())))
+                .and_then(|id| cache.by_id.get(id).map(|(_, key)| (*id, key.clone())))
         };
         match cached {
             Some(found) => Ok(found),

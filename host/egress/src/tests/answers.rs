@@ -1,7 +1,8 @@
 //! Answers that lead elsewhere, never end, or are larger than asked for.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
+use futures_util::StreamExt;
 use patchbay_app::wire::{Wire, WireResponse};
 use tokio::io::AsyncWriteExt;
 
@@ -163,4 +164,78 @@ async fn packed_answers_are_neither_asked_for_nor_unpacked() {
         super::header(&seen.recv().await.unwrap(), "accept-encoding"),
         Some("identity")
     );
+}
+
+/// Opens an answer that is read as it comes, with 200 ms for each 64 KiB.
+async fn opened(server: &Server) -> patchbay_app::wire::WireStream {
+    let mut request = get(URL);
+    request.timeout = Duration::from_millis(200);
+    simulated(server).open(request).await.unwrap()
+}
+
+async fn read_all(stream: patchbay_app::wire::WireStream) -> (usize, Option<io::ErrorKind>) {
+    let mut body = stream.body;
+    let mut came = 0;
+    while let Some(part) = body.next().await {
+        match part {
+            Ok(bytes) => came += bytes.len(),
+            Err(error) => return (came, Some(error.kind())),
+        }
+    }
+    (came, None)
+}
+
+#[tokio::test]
+async fn an_answer_of_any_length_is_read_as_it_comes() {
+    let body = "x".repeat(10_000_000);
+    let server = Server::answering(ok(&body)).await;
+    let answer = opened(&server).await;
+    assert_eq!(
+        (answer.status, answer.header("content-length")),
+        (200, Some("10000000"))
+    );
+    assert_eq!(read_all(answer).await, (body.len(), None));
+    // One that ends too early is no whole one.
+    let short = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort").await;
+    let (came, error) = read_all(opened(&short).await).await;
+    assert!(came == 5 && error.is_some(), "{came} {error:?}");
+    let redirect =
+        Server::answering("HTTP/1.1 302 X\r\nLocation: http://127.0.0.1/\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(opened(&redirect).await.status, 302);
+}
+
+#[tokio::test]
+async fn an_answer_that_drips_or_stands_still_is_cut_and_a_reader_may_take_its_time() {
+    let drip = Server::start(|mut stream| async move {
+        read_request(&mut stream).await;
+        let mut next = "HTTP/1.1 200 OK\r\n\r\n";
+        let mut tick = tokio::time::interval(Duration::from_millis(5));
+        while stream.write_all(next.as_bytes()).await.is_ok() {
+            next = "x";
+            tick.tick().await;
+        }
+    })
+    .await;
+    let (came, error) = read_all(opened(&drip).await).await;
+    assert!(came > 0, "it keeps coming");
+    assert_eq!(error, Some(io::ErrorKind::TimedOut));
+
+    let whole = Server::answering(ok(&"x".repeat(4_000_000))).await;
+    let mut answer = opened(&whole).await;
+    let first = answer.body.next().await.unwrap().unwrap().len();
+    // Longer than the server may stand still.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(read_all(answer).await, (4_000_000 - first, None));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_read_as_it_comes_is_called_for_by_the_same_rules() {
+    let canary = Server::canary().await;
+    let mut request = get(URL);
+    request.url = format!("https://{}/", canary.address).into();
+    assert!(matches!(
+        simulated(&canary).open(request).await,
+        Err(patchbay_app::wire::WireError::Blocked(_))
+    ));
+    assert_eq!(canary.connects(), 0);
 }

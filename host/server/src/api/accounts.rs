@@ -41,7 +41,7 @@ pub struct AccountBody {
     pub display_name: Option<String>,
     /// Handle.
     pub username: Option<String>,
-    /// Picture. Platforms let these links expire.
+    /// Picture. Platforms let these links expire: `GET …/avatar` keeps it.
     pub avatar_url: Option<String>,
     /// Profile page.
     pub profile_url: Option<String>,
@@ -168,6 +168,10 @@ pub struct PublishOptionsBody {
     /// Every option of a post, with its values.
     #[schema(value_type = Vec<serde_json::Map<String, serde_json::Value>>)]
     pub options: serde_json::Value,
+    /// What a form for people says and does about them, where the platform prescribes it: options that stand together, values
+    /// that exclude each other, notices, and what is agreed to by posting.
+    #[schema(value_type = serde_json::Map<String, serde_json::Value>)]
+    pub form: patchbay_core::PostForm,
     /// Kinds of post and their limits.
     #[schema(value_type = Vec<serde_json::Map<String, serde_json::Value>>)]
     pub kinds: serde_json::Value,
@@ -246,6 +250,7 @@ pub async fn publish_options(
     let body = PublishOptionsBody {
         live,
         options: serde_json::to_value(&manifest.options).unwrap_or_default(),
+        form: manifest.form.clone(),
         kinds: serde_json::to_value(&manifest.kinds).unwrap_or_default(),
         quotas: limits.into_iter().map(LimitBody::from).collect(),
     };

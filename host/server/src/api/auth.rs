@@ -15,13 +15,13 @@ use axum::{
 };
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use patchbay_app::{
-    model::{ApiKey, ApiKeyState, KeyScope},
+    model::{Actor, ApiKey, ApiKeyState, By, KeyScope},
     problem::{Problem, ProblemKind},
 };
 use patchbay_core::{ApiKeyId, TenantId};
 use subtle::ConstantTimeEq;
 
-use super::{pace::Pace, problem::ApiProblem, rate_limit::OfKey};
+use super::{pace::Pace, problem::ApiProblem, rate_limit::OfKey, request_id::RequestId};
 use crate::{
     config::{FirstParty, LimitsConfig},
     host::Host,
@@ -47,6 +47,8 @@ pub struct Caller {
     pub scopes: Vec<KeyScope>,
     /// A browser of the first-party pages, not a backend.
     pub first_party: bool,
+    /// On whose word it acts, for the audit log.
+    pub by: By,
 }
 
 impl Caller {
@@ -88,6 +90,19 @@ impl Gate {
         self.pace.forget_idle();
     }
 
+    /// Refuses an address from which too many wrong keys came.
+    pub(super) fn admit_address(&self, address: IpAddr) -> Result<(), Problem> {
+        self.shut_for(address).map_or(Ok(()), |wait| {
+            let detail = "Too many wrong keys came from this address. Wait, and check the key.";
+            Err(Problem::new(ProblemKind::RateLimited, detail).after(wait))
+        })
+    }
+
+    /// Takes a request off what a key may send.
+    pub(super) fn admit_key(&self, key: ApiKeyId, told: &OfKey) -> Result<(), Problem> {
+        self.pace.admit(key, told)
+    }
+
     /// How long this address must still wait.
     fn shut_for(&self, address: IpAddr) -> Option<Duration> {
         let mut shut = self.shut.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,7 +114,7 @@ impl Gate {
         left
     }
 
-    fn note_failure(&self, address: IpAddr) {
+    pub(super) fn note_failure(&self, address: IpAddr) {
         if self.failures.check_key(&address).is_err() {
             let mut shut = self.shut.lock().unwrap_or_else(PoisonError::into_inner);
             if shut.len() >= MAX_CACHED {
@@ -110,13 +125,22 @@ impl Gate {
         self.failures.retain_recent();
     }
 
+    /// Counts a request of an embedded part like one of a key.
+    ///
+    /// # Errors
+    /// It comes too early.
+    pub fn admit_guest(&self, session: ApiKeyId, told: &OfKey) -> Result<(), Problem> {
+        self.pace.admit(session, told)
+    }
+
     /// Drops what is remembered of a key, as after a change of it in this process.
     pub fn forget(&self, id: ApiKeyId) {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         cache.retain(|_, (_, key)| key.id != id);
     }
 
-    async fn key(&self, host: &Host, public_id: &str) -> Result<Option<ApiKey>, Problem> {
+    /// A key as it was within the last five seconds, dead ones included.
+    pub(super) async fn key(&self, host: &Host, public_id: &str) -> Result<Option<ApiKey>, Problem> {
         {
             let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((at, key)) = cache.get(public_id)
@@ -141,22 +165,28 @@ impl FromRequestParts<Host> for Caller {
     type Rejection = ApiProblem;
 
     async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self, ApiProblem> {
-        let address = parts
-            .extensions
-            .get::<ConnectInfo<SocketAddr>>()
-            .map_or(IpAddr::from([0, 0, 0, 0]), |info| info.0.ip());
+        let address = address(parts);
         let told = parts.extensions.get::<OfKey>().cloned().unwrap_or_default();
         let Some(bearer) = bearer(parts) else {
             let caller = first_party(parts, host)?;
             host.gate.pace.admit(FIRST_PARTY_KEY, &told)?;
             return Ok(caller);
         };
-        if let Some(wait) = host.gate.shut_for(address) {
-            let detail = "Too many wrong keys came from this address. Wait, and check the key.";
-            return Err(Problem::new(ProblemKind::RateLimited, detail).after(wait).into());
-        }
-        match by_key(host, bearer, &told).await? {
-            Some(caller) => Ok(caller),
+        host.gate.admit_address(address)?;
+        match proved(host, bearer, &told).await? {
+            Some(key) => Ok(Self {
+                by: By {
+                    actor: if key.scopes.contains(&KeyScope::Operator) {
+                        Actor::Operator(key.id)
+                    } else {
+                        Actor::Key(key.id)
+                    },
+                    request_id: request_id(parts),
+                },
+                tenant: key.tenant,
+                scopes: key.scopes,
+                first_party: false,
+            }),
             None => {
                 host.gate.note_failure(address);
                 Err(unauthorized().into())
@@ -171,7 +201,19 @@ fn bearer(parts: &Parts) -> Option<&str> {
     Some(text.strip_prefix("Bearer ").unwrap_or_default())
 }
 
-async fn by_key(host: &Host, text: &str, told: &OfKey) -> Result<Option<Caller>, Problem> {
+/// Where a request comes from.
+pub(super) fn address(parts: &Parts) -> IpAddr {
+    let info = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    info.map_or(IpAddr::from([0, 0, 0, 0]), |info| info.0.ip())
+}
+
+/// The id that the request's answer carries.
+pub(super) fn request_id(parts: &Parts) -> String {
+    parts.extensions.get::<RequestId>().cloned().unwrap_or_default().0
+}
+
+/// The live key that a text proves. `None`: it proves none.
+pub(super) async fn proved(host: &Host, text: &str, told: &OfKey) -> Result<Option<ApiKey>, Problem> {
     let Some(text) = KeyText::parse(text) else {
         return Ok(None);
     };
@@ -187,16 +229,12 @@ async fn by_key(host: &Host, text: &str, told: &OfKey) -> Result<Option<Caller>,
     if let Err(error) = host.app.store.touch_api_key(key.id).await {
         tracing::warn!(%error, "The last use of a key could not be noted");
     }
-    Ok(Some(Caller {
-        tenant: key.tenant,
-        scopes: key.scopes,
-        first_party: false,
-    }))
+    Ok(Some(key))
 }
 
 /// A browser of this machine, if the operator opened the pages. Another site's page in the same browser is not it:
 /// its requests carry a foreign `Host`, `Origin` or `Sec-Fetch-Site`.
-fn first_party(parts: &Parts, host: &Host) -> Result<Caller, Problem> {
+pub(super) fn first_party(parts: &Parts, host: &Host) -> Result<Caller, Problem> {
     if host.config.server.first_party != FirstParty::Open {
         return Err(unauthorized());
     }
@@ -226,9 +264,27 @@ fn first_party(parts: &Parts, host: &Host) -> Result<Caller, Problem> {
             tenant: TenantId::DEFAULT,
             scopes,
             first_party: true,
+            by: By {
+                actor: Actor::FirstParty,
+                request_id: request_id(parts),
+            },
         });
     }
     Err(unauthorized())
+}
+
+/// Whether a request is made by a page of this host, or by no page at all.
+pub(super) fn is_own_page(parts: &Parts, host: &Host) -> bool {
+    let text = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let named = text("host").or_else(|| parts.uri.authority().map(axum::http::uri::Authority::as_str));
+    let public = authority(&host.config.server.public_url);
+    let origin = text("origin").is_none_or(|origin| {
+        url::Url::parse(origin).is_ok_and(|origin| {
+            let origin = authority(&origin);
+            origin == public || named == Some(&origin)
+        })
+    });
+    origin && matches!(text("sec-fetch-site"), None | Some("same-origin" | "none"))
 }
 
 fn authority(url: &url::Url) -> String {
@@ -247,7 +303,7 @@ fn is_loopback_host(named: &str) -> bool {
             .is_ok_and(|ip| ip.is_loopback())
 }
 
-fn unauthorized() -> Problem {
+pub(super) fn unauthorized() -> Problem {
     Problem::new(
         ProblemKind::Unauthorized,
         "Send `Authorization: Bearer <API key>`. `patchbay keys create` makes one.",

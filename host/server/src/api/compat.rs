@@ -12,6 +12,7 @@ use axum::{
 };
 use axum_extra::extract::cookie::CookieJar;
 use patchbay_app::{
+    connect::Came,
     limits::Counted,
     model::{KeyScope, PostRecord, PostStatus},
     problem::{Problem, ProblemKind},
@@ -41,6 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
     params(("provider" = String, Path, description = "Name of the provider"), AuthorizeQuery),
     security((), ("api_key" = [])),
     responses(
+        (status = 200, description = "A form, where the platform has no page of its own for this", content_type = "text/html"),
         (status = 303, description = "To the platform's page"),
         (status = 400, body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, body = ProblemBody, content_type = "application/problem+json"),
@@ -52,8 +54,9 @@ pub async fn authorize(
     caller: Result<Caller, ApiProblem>,
     Named(registered): Named,
     Query(query): Query<AuthorizeQuery>,
+    jar: CookieJar,
 ) -> ApiResult<Response> {
-    connect::start(&host, caller, &registered, query).await
+    connect::start(&host, caller, &registered, query, &jar).await
 }
 
 /// Ends a connect: stores the account, then redirects to `/platforms/connect?success=<provider>_connected`.
@@ -71,7 +74,7 @@ pub async fn callback(
     Query(query): Query<Vec<(String, String)>>,
     jar: CookieJar,
 ) -> ApiResult<Response> {
-    connect::finish(&host, &registered, query, &jar).await
+    connect::finish(&host, &registered, query, Came::Sent, &jar).await
 }
 
 /// A video to be posted to the account that is connected.
@@ -194,6 +197,7 @@ pub async fn upload(
         scheduled_at: None,
         // As it always was on this path.
         allow_duplicate: true,
+        consent: None,
     };
     let key = idempotency_key(&host, &headers)?;
     let submitted = publish::submit(

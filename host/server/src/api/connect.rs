@@ -1,103 +1,36 @@
-//! Connecting and disconnecting accounts, from a backend and from a browser.
+//! Connecting accounts in a browser, and disconnecting them.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
-    Json,
-    extract::{Query, State},
-    http::{StatusCode, header},
-    response::{IntoResponse, Redirect, Response},
+    Form, Json,
+    extract::{Query, State, rejection::FormRejection},
+    http::{HeaderName, header},
+    response::{Html, IntoResponse, Redirect, Response},
 };
 use axum_extra::extract::cookie::CookieJar;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use chrono::{DateTime, TimeDelta, Utc};
 use patchbay_app::{
-    connect::{self, FLOW_TTL, Finished, Refused, StartConnect},
-    model::{Account, AccountStatus, KeyScope, Session},
+    connect::{self, Came, FLOW_TTL, Finished, Landing, Next, Refused, StartConnect, sessions},
+    model::{Account, AccountStatus, KeyScope},
     problem::{Problem, ProblemKind},
     registry::Registered,
+    secret::Secret,
     store::{AccountFilter, PageRequest},
 };
-use patchbay_core::{AccountId, FieldIssue, TenantId};
+use patchbay_core::{AccountId, FormField, TenantId};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     auth::{Caller, FIRST_PARTY_OWNER},
-    extract::{JsonBody, Named, OptionalJson},
+    extract::{Named, OptionalJson},
+    pages,
     problem::{ApiProblem, ApiResult, ProblemBody},
 };
 use crate::host::Host;
 
-/// How long a session's link works.
-const SESSION_TTL: Duration = Duration::from_mins(15);
-/// Longest owner id.
-const MAX_OWNER: usize = 128;
-
-/// A wanted connect session.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({ "owner": "user-42" }))]
-pub struct NewSession {
-    /// Your own id of the end user.
-    #[schema(example = "user-42", max_length = 128)]
-    pub owner: String,
-}
-
-/// A connect session.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct SessionBody {
-    /// Id.
-    pub id: String,
-    /// Send the end user's browser here.
-    pub connect_url: String,
-    /// The link stops working then.
-    pub expires_at: DateTime<Utc>,
-}
-
-/// Makes a link with which one end user can connect an account, for fifteen minutes.
-#[utoipa::path(post, path = "/api/platforms/{provider}/connect-sessions", tag = "connect",
-    params(("provider" = String, Path, description = "Name of the provider")),
-    request_body = NewSession,
-    responses(
-        (status = 201, body = SessionBody),
-        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
-    ))]
-pub async fn create_session(
-    State(host): State<Host>,
-    caller: Caller,
-    Named(registered): Named,
-    JsonBody(wanted): JsonBody<NewSession>,
-) -> ApiResult<(StatusCode, Json<SessionBody>)> {
-    caller.may(KeyScope::Connect)?;
-    if wanted.owner.is_empty() || wanted.owner.len() > MAX_OWNER || wanted.owner.chars().any(char::is_control) {
-        let message = "Give your id of the end user: 1 to 128 bytes, without control characters.";
-        return Err(Problem::invalid(vec![FieldIssue::new("/owner", "owner", message)]).into());
-    }
-    let token = URL_SAFE_NO_PAD.encode(host.app.env.random::<32>());
-    let session = Session {
-        id: host.app.env.ids.next(),
-        tenant: caller.tenant,
-        owner: wanted.owner,
-        provider: registered.id().clone(),
-        token_hash: Sha256::digest(token.as_bytes()).into(),
-        expires_at: host.app.store.now().await? + TimeDelta::from_std(SESSION_TTL).unwrap_or_default(),
-    };
-    host.app.store.create_session(&session).await?;
-    let mut connect_url = host.public_url(&format!("/api/platforms/{}/authorize", registered.id()));
-    connect_url.query_pairs_mut().append_pair("session", &token);
-    let body = SessionBody {
-        id: format!("ses_{}", session.id.simple()),
-        connect_url: connect_url.into(),
-        expires_at: session.expires_at,
-    };
-    Ok((StatusCode::CREATED, Json(body)))
-}
+/// Pages that a popup goes through keep its opener: the last one has something to tell it.
+const KEEPS_OPENER: (HeaderName, &str) = (HeaderName::from_static("cross-origin-opener-policy"), "unsafe-none");
 
 /// How to start a connect in a browser.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -105,7 +38,8 @@ pub async fn create_session(
 pub struct AuthorizeQuery {
     /// Token of a connect session. Without it, the caller itself connects.
     pub session: Option<String>,
-    /// Scopes to ask for, separated by commas. Default: what the provider needs to publish and to show metrics.
+    /// Scopes to ask for, separated by commas. Default: what the provider needs to publish and to show metrics. What a
+    /// session says comes first.
     pub scope: Option<String>,
 }
 
@@ -114,6 +48,7 @@ pub struct AuthorizeQuery {
     params(("provider" = String, Path, description = "Name of the provider"), AuthorizeQuery),
     security((), ("api_key" = [])),
     responses(
+        (status = 200, description = "A form, where the platform has no page of its own for this", content_type = "text/html"),
         (status = 303, description = "To the platform's page"),
         (status = 400, body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, body = ProblemBody, content_type = "application/problem+json"),
@@ -125,8 +60,9 @@ pub async fn authorize(
     caller: Result<Caller, ApiProblem>,
     Named(registered): Named,
     Query(query): Query<AuthorizeQuery>,
+    jar: CookieJar,
 ) -> ApiResult<Response> {
-    start(&host, caller, &registered, query).await
+    start(&host, caller, &registered, query, &jar).await
 }
 
 /// Ends a connect: the platform sends the browser here.
@@ -144,7 +80,29 @@ pub async fn callback(
     Query(query): Query<Vec<(String, String)>>,
     jar: CookieJar,
 ) -> ApiResult<Response> {
-    finish(&host, &registered, query, &jar).await
+    finish(&host, &registered, query, Came::Sent, &jar).await
+}
+
+/// Ends a connect by the form that `authorize` has shown: for platforms where people enter an app password, or the name of
+/// a server. Field names are the platform's; `state` comes from the form.
+#[utoipa::path(post, path = "/api/platforms/{provider}/callback", tag = "connect",
+    params(("provider" = String, Path, description = "Name of the provider")),
+    request_body(content = std::collections::BTreeMap<String, String>, content_type = "application/x-www-form-urlencoded",
+        description = "The fields of the form", example = json!({ "state": "…", "handle": "ada.example.com" })),
+    security(()),
+    responses(
+        (status = 303, description = "To the result page"),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub async fn submit(
+    State(host): State<Host>,
+    Named(registered): Named,
+    jar: CookieJar,
+    fields: Result<Form<Vec<(String, String)>>, FormRejection>,
+) -> ApiResult<Response> {
+    let Form(fields) = fields.map_err(|_| Problem::new(ProblemKind::BadRequest, "Send the form as a browser does."))?;
+    finish(&host, &registered, fields, Came::Filled, &jar).await
 }
 
 /// Whether an account is connected, in the form of the integration that users migrate from.
@@ -247,7 +205,7 @@ pub async fn disconnect(
         None => current(&host, caller.tenant, &registered, None).await?,
     };
     let account = account.ok_or_else(|| Problem::not_found("account"))?;
-    connect::disconnect(&host.app, caller.tenant, account.id).await?;
+    connect::disconnect(&host.app, &caller.by, caller.tenant, account.id).await?;
     Ok(Json(Success { success: true }))
 }
 
@@ -284,49 +242,96 @@ pub async fn start(
     caller: Result<Caller, ApiProblem>,
     registered: &Registered,
     query: AuthorizeQuery,
+    jar: &CookieJar,
 ) -> ApiResult<Response> {
-    let (tenant, owner) = match &query.session {
-        Some(token) => {
-            let found = host.app.store.session(Sha256::digest(token.as_bytes()).into()).await?;
-            let found = found.filter(|session| session.provider == *registered.id());
-            let session = found.ok_or_else(|| {
-                Problem::new(
-                    ProblemKind::FlowInvalid,
-                    "The connect link is unknown or too old. Ask for a new one.",
-                )
-            })?;
-            (session.tenant, session.owner)
-        }
-        None => {
-            let caller = caller?;
-            caller.may(KeyScope::Connect)?;
-            (caller.tenant, FIRST_PARTY_OWNER.to_owned())
-        }
-    };
-    let scopes = query.scope.unwrap_or_default();
-    let request = StartConnect {
-        tenant,
-        owner,
+    let asked = query.scope.unwrap_or_default();
+    let asked = asked.split(',').map(str::trim).filter(|scope| !scope.is_empty());
+    let mut request = StartConnect {
+        tenant: TenantId::DEFAULT,
+        owner: FIRST_PARTY_OWNER.to_owned(),
         provider: registered.id().clone(),
-        scopes: scopes
-            .split(',')
-            .map(str::trim)
-            .filter(|scope| !scope.is_empty())
-            .map(str::to_owned)
-            .collect(),
+        scopes: asked.map(str::to_owned).collect(),
         return_to: "/platforms/connect".to_owned(),
         activate: true,
+        session: None,
+        browser: jar.get(cookie_name(host)).map(|cookie| cookie.value().to_owned()),
     };
+    let mut ends_at = None;
+    if let Some(token) = &query.session {
+        let session = sessions::of_link(&host.app, registered.id(), token).await?;
+        ends_at = sessions::ends_at(&session);
+        request.tenant = session.tenant;
+        request.owner = session.owner;
+        request.activate = session.activate;
+        request.session = Some(session.id);
+        if !session.scopes.is_empty() {
+            request.scopes = session.scopes;
+        }
+    } else {
+        let caller = caller?;
+        caller.may(KeyScope::Connect)?;
+        request.tenant = caller.tenant;
+    }
     let started = connect::start(&host.app, request).await?;
     let cookie = flow_cookie(host, started.cookie.expose(), FLOW_TTL);
-    Ok(([(header::SET_COOKIE, cookie)], Redirect::to(started.url.as_str())).into_response())
+    let (opener, keep) = KEEPS_OPENER;
+    let headers = [(header::SET_COOKIE, cookie), (opener, keep.to_owned())];
+    let next = match started.next {
+        Next::Visit(url) => Redirect::to(url.as_str()).into_response(),
+        Next::Fill { fields, state } => form_page(registered, &fields, &state, ends_at.as_deref()).into_response(),
+    };
+    Ok((headers, next).into_response())
 }
 
-/// Ends a connect and sends the browser on, to a URL that holds no code.
+/// A form of a platform's fields. It works without scripts. `ends_at` is the origin of the page that the browser is sent to
+/// after it: some browsers hold the policy against what a form leads to as well.
+fn form_page(
+    registered: &Registered,
+    fields: &[FormField],
+    state: &Secret<String>,
+    ends_at: Option<&str>,
+) -> impl IntoResponse {
+    let name = escape(registered.manifest().display_name);
+    let action = format!("/api/platforms/{}/callback", registered.id());
+    let mut body = format!(
+        "<h1>Connect {name}</h1>\n<form method=\"post\" action=\"{action}\">\n\
+         <input type=\"hidden\" name=\"state\" value=\"{}\">\n",
+        escape(state.expose())
+    );
+    for field in fields {
+        let (id, title) = (escape(&field.name), escape(&field.title));
+        let kind = if field.secret { "password" } else { "text" };
+        let required = if field.required { " required" } else { "" };
+        body += &format!(
+            "<p class=\"field\"><label for=\"{id}\">{title}</label>\n<input id=\"{id}\" name=\"{id}\" type=\"{kind}\" \
+             autocomplete=\"off\" autocapitalize=\"none\" spellcheck=\"false\"{required}></p>\n"
+        );
+    }
+    body += "<p><button class=\"button\">Connect</button></p>\n</form>\n";
+    let policy = format!(
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' {}; base-uri 'none'; frame-ancestors 'none'",
+        ends_at.unwrap_or_default()
+    );
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    (headers, Html(pages::text(&format!("Connect {name}"), &body)))
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+/// Ends a connect and sends the browser on, to a URL that holds no code of the platform.
 pub async fn finish(
     host: &Host,
     registered: &Registered,
     query: Vec<(String, String)>,
+    came: Came,
     jar: &CookieJar,
 ) -> ApiResult<Response> {
     let name = cookie_name(host);
@@ -338,49 +343,75 @@ pub async fn finish(
         }
     }
     let id = registered.id();
-    let spent = flow_cookie(host, "", Duration::ZERO);
-    let result = connect::finish(&host.app, id, params, cookie.as_deref()).await;
-    let (page, query) = match result {
-        Ok(Finished {
-            account,
-            missing_scopes,
-            return_to,
-        }) => {
-            let mut query = vec![
-                ("success", format!("{id}_connected")),
-                ("account", account.id.to_string()),
-            ];
-            if !missing_scopes.is_empty() {
-                query.push(("missing_scopes", missing_scopes.join(",")));
-            }
-            (return_to, query)
-        }
+    let to = match connect::finish(&host.app, id, params, came, cookie.as_deref()).await {
+        Ok(finished) => after_success(id.as_str(), &finished),
         Err(Refused {
-            return_to: Some(page),
+            landing: Some(landing),
+            session,
             outcome,
             problem,
         }) => {
-            tracing::info!(provider = %id, outcome, code = problem.kind.code(), "A connect did not succeed");
-            (
-                page,
-                vec![
-                    ("error", outcome.to_owned()),
-                    ("provider", id.to_string()),
-                    ("code", problem.kind.code().to_owned()),
-                ],
-            )
+            let code = problem.kind.code();
+            tracing::info!(provider = %id, outcome, code, "A connect did not succeed");
+            let mut told = vec![("error", outcome.to_owned())];
+            if let Landing::Own(_) | Landing::Nobody(_) = landing {
+                told.push(("provider", id.to_string()));
+            }
+            told.push(("code", code.to_owned()));
+            told.extend(session.map(|session| ("session_id", session.to_string())));
+            address(&landing, told)
         }
         // No flow, so nobody to send anywhere.
         Err(Refused {
-            return_to: None,
-            problem,
-            ..
+            landing: None, problem, ..
         }) => return Err(problem.into()),
     };
-    let query = url::form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(query)
-        .finish();
-    Ok(([(header::SET_COOKIE, spent)], Redirect::to(&format!("{page}?{query}"))).into_response())
+    let spent = flow_cookie(host, "", Duration::ZERO);
+    let (opener, keep) = KEEPS_OPENER;
+    let headers = [(header::SET_COOKIE, spent), (opener, keep.to_owned())];
+    Ok((headers, Redirect::to(&to)).into_response())
+}
+
+/// The tenant's page learns of the session and its code, a page of this host of the account.
+fn after_success(provider: &str, finished: &Finished) -> String {
+    let mut told = Vec::new();
+    if let Landing::Own(_) | Landing::Nobody(_) = finished.landing {
+        told.push(("success", format!("{provider}_connected")));
+        told.push(("account", finished.account.id.to_string()));
+    }
+    if !finished.missing_scopes.is_empty() {
+        told.push(("missing_scopes", finished.missing_scopes.join(",")));
+    }
+    if let (Some((session, code)), false) = (&finished.session, matches!(finished.landing, Landing::Nobody(_))) {
+        told.push(("session_id", session.to_string()));
+        // A page of ours has nothing to do with the code of an account that is usable.
+        if finished.account.status == AccountStatus::Pending || !matches!(finished.landing, Landing::Own(_)) {
+            told.push(("completion_code", code.expose().clone()));
+        }
+    }
+    address(&finished.landing, told)
+}
+
+/// Where the browser goes, with what it tells there. What is for the window that opened it stands behind a `#`, which no
+/// log of a server sees.
+fn address(landing: &Landing, mut told: Vec<(&'static str, String)>) -> String {
+    let pairs = |told| {
+        url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs::<Vec<(&str, String)>, _, _>(told)
+            .finish()
+    };
+    match landing {
+        Landing::Own(path) | Landing::Nobody(path) => format!("{path}?{}", pairs(told)),
+        Landing::Tenant(url) => {
+            let mut url = url.clone();
+            url.query_pairs_mut().extend_pairs(told);
+            url.into()
+        }
+        Landing::Opener(origins) => {
+            told.extend(origins.iter().map(|origin| ("origin", origin.clone())));
+            format!("/platforms/connected#{}", pairs(told))
+        }
+    }
 }
 
 /// `__Host-` needs `Secure`, and browsers take `Secure` cookies on loopback only over https; so plain http on

@@ -6,12 +6,13 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use patchbay_app::{
-    model::{Job, JobKind, KeyScope},
+    model::{AuditAction, By, Job, JobKind, KeyScope, NewAudit},
     problem::{Problem, ProblemKind},
     store::DeadFilter,
 };
-use patchbay_core::{FieldIssue, JobId};
+use patchbay_core::{FieldIssue, JobId, TenantId};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -61,6 +62,12 @@ pub enum KindBody {
     revoke,
     /// An event for an endpoint. Such work is never a dead letter: the endpoint's deliveries tell of it.
     deliver,
+    /// Something to be erased.
+    erase,
+    /// A media file to be fetched. Such work is never a dead letter: the import tells of it.
+    import,
+    /// The numbers of an account's posts, to be read.
+    metrics,
 }
 
 impl From<Job> for DeadLetterBody {
@@ -137,14 +144,7 @@ pub async fn list(
     Query(paging): Query<Paging>,
 ) -> ApiResult<Json<DeadLetterList>> {
     caller.may(KeyScope::Read)?;
-    let bound = format!("{}/dead-letters/{wanted:?}", caller.tenant);
-    let page = paging.request(&host, &bound)?;
-    let filter = filter(wanted.kind.as_deref(), wanted.from, wanted.to)?;
-    let found = host.app.store.dead_jobs(caller.tenant, filter, page).await?;
-    Ok(Json(DeadLetterList {
-        data: found.items.into_iter().map(DeadLetterBody::from).collect(),
-        next_cursor: next_cursor(&host, &bound, found.next),
-    }))
+    Ok(Json(page_of(&host, caller.tenant, &wanted, &paging).await?))
 }
 
 /// Replays one dead letter: it is due at once, as if it were new. What took effect before has no second effect.
@@ -159,24 +159,7 @@ pub async fn list(
     ))]
 pub async fn replay(State(host): State<Host>, caller: Caller, Item(item): Item) -> ApiResult<Json<Replayed>> {
     caller.may(KeyScope::Publish)?;
-    let job: JobId = id(&item, "dead letter")?;
-    match host.app.store.revive_job(caller.tenant, job).await? {
-        None => Err(Problem::not_found("dead letter").into()),
-        Some(false) => {
-            let problem = Problem::new(
-                ProblemKind::AlreadyRunning,
-                "A newer job does the same. Wait for its end.",
-            );
-            Err(problem.into())
-        }
-        Some(true) => {
-            host.app.wake();
-            Ok(Json(Replayed {
-                replayed: 1,
-                more: false,
-            }))
-        }
-    }
+    Ok(Json(revive(&host, &caller.by, caller.tenant, &item).await?))
 }
 
 /// Replays the dead letters of a time, the oldest first, at most 1,000 at once.
@@ -195,13 +178,69 @@ pub async fn replay_many(
     JsonBody(wanted): JsonBody<ReplayBody>,
 ) -> ApiResult<Json<Replayed>> {
     caller.may(KeyScope::Publish)?;
+    Ok(Json(revive_many(&host, &caller.by, caller.tenant, &wanted).await?))
+}
+
+/// A page of a tenant's dead letters.
+pub(super) async fn page_of(
+    host: &Host,
+    tenant: TenantId,
+    wanted: &Wanted,
+    paging: &Paging,
+) -> Result<DeadLetterList, Problem> {
+    let bound = format!("{tenant}/dead-letters/{wanted:?}");
+    let page = paging.request(host, &bound)?;
     let filter = filter(wanted.kind.as_deref(), wanted.from, wanted.to)?;
-    let replayed = host.app.store.revive_jobs(caller.tenant, filter, REPLAY_BATCH).await?;
-    host.app.wake();
-    Ok(Json(Replayed {
+    let found = host.app.store.dead_jobs(tenant, filter, page).await?;
+    Ok(DeadLetterList {
+        data: found.items.into_iter().map(DeadLetterBody::from).collect(),
+        next_cursor: next_cursor(host, &bound, found.next),
+    })
+}
+
+/// Replays one of a tenant's dead letters.
+pub(super) async fn revive(host: &Host, by: &By, tenant: TenantId, item: &str) -> Result<Replayed, Problem> {
+    let job: JobId = id(item, "dead letter")?;
+    let audit = replayed(host, by, tenant).to(&job);
+    match host.app.store.revive_job(tenant, job, &audit).await? {
+        None => Err(Problem::not_found("dead letter")),
+        Some(false) => {
+            let detail = "A newer job does the same. Wait for its end.";
+            Err(Problem::new(ProblemKind::AlreadyRunning, detail))
+        }
+        Some(true) => {
+            host.app.wake(&JobKind::ALL);
+            Ok(Replayed {
+                replayed: 1,
+                more: false,
+            })
+        }
+    }
+}
+
+/// Replays a tenant's dead letters of a time.
+pub(super) async fn revive_many(
+    host: &Host,
+    by: &By,
+    tenant: TenantId,
+    wanted: &ReplayBody,
+) -> Result<Replayed, Problem> {
+    let filter = filter(wanted.kind.as_deref(), wanted.from, wanted.to)?;
+    let audit = replayed(host, by, tenant).saying(json!({
+        "kind": filter.kind.map(JobKind::as_str),
+        "from": filter.from,
+        "to": filter.to,
+    }));
+    let replayed = host.app.store.revive_jobs(tenant, filter, REPLAY_BATCH, &audit).await?;
+    host.app.wake(&JobKind::ALL);
+    Ok(Replayed {
         replayed,
         more: replayed == u64::from(REPLAY_BATCH),
-    }))
+    })
+}
+
+fn replayed(host: &Host, by: &By, tenant: TenantId) -> NewAudit {
+    by.did(&host.app.env, AuditAction::DeadLetterReplayed, tenant)
 }
 
 fn filter(kind: Option<&str>, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>) -> Result<DeadFilter, Problem> {

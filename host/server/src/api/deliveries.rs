@@ -7,12 +7,12 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use patchbay_app::{
-    model::{Delivery, DeliveryStatus, KeyScope},
+    model::{By, Delivery, DeliveryStatus, KeyScope},
     problem::Problem,
     push::endpoints,
     store::DeliveryFilter,
 };
-use patchbay_core::FieldIssue;
+use patchbay_core::{FieldIssue, TenantId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -168,21 +168,7 @@ pub async fn list_deliveries(
     Query(paging): Query<Paging>,
 ) -> ApiResult<Json<DeliveryList>> {
     caller.may(KeyScope::Read)?;
-    let endpoint = endpoint_id(&item)?;
-    let bound = format!("{}/{endpoint}/deliveries/{wanted:?}", caller.tenant);
-    let page = paging.request(&host, &bound)?;
-    let (from, to) = window(wanted.from, wanted.to)?;
-    let filter = DeliveryFilter {
-        status: status(wanted.status.as_deref(), &DeliveryStatus::ALL)?,
-        from,
-        to,
-    };
-    endpoints::find(&host.app, caller.tenant, endpoint).await?;
-    let found = host.app.store.deliveries(caller.tenant, endpoint, filter, page).await?;
-    Ok(Json(DeliveryList {
-        data: found.items.into_iter().map(DeliveryBody::from).collect(),
-        next_cursor: next_cursor(&host, &bound, found.next),
-    }))
+    Ok(Json(page_of(&host, caller.tenant, &item, &wanted, &paging).await?))
 }
 
 /// Sends a delivery once more, whatever became of it, with all its tries, under the same `webhook-id`.
@@ -206,7 +192,7 @@ pub async fn redeliver(
     may_change(&caller)?;
     let Path((endpoint, delivery)) = path.map_err(|_| Problem::not_found("delivery"))?;
     let (endpoint, delivery) = (endpoint_id(&endpoint)?, id(&delivery, "delivery")?);
-    let delivery = endpoints::redeliver(&host.app, caller.tenant, endpoint, delivery).await?;
+    let delivery = endpoints::redeliver(&host.app, &caller.by, caller.tenant, endpoint, delivery).await?;
     Ok((StatusCode::ACCEPTED, Json(delivery.into())))
 }
 
@@ -232,7 +218,44 @@ pub async fn redeliver_many(
     JsonBody(wanted): JsonBody<RedeliverBody>,
 ) -> ApiResult<(StatusCode, Json<Redelivered>)> {
     may_change(&caller)?;
-    let endpoint = endpoint_id(&item)?;
+    let redelivered = send_again(&host, &caller.by, caller.tenant, &item, &wanted).await?;
+    Ok((StatusCode::ACCEPTED, Json(redelivered)))
+}
+
+/// A page of the deliveries of a tenant's endpoint.
+pub(super) async fn page_of(
+    host: &Host,
+    tenant: TenantId,
+    endpoint: &str,
+    wanted: &Wanted,
+    paging: &Paging,
+) -> Result<DeliveryList, Problem> {
+    let endpoint = endpoint_id(endpoint)?;
+    let bound = format!("{tenant}/{endpoint}/deliveries/{wanted:?}");
+    let page = paging.request(host, &bound)?;
+    let (from, to) = window(wanted.from, wanted.to)?;
+    let filter = DeliveryFilter {
+        status: status(wanted.status.as_deref(), &DeliveryStatus::ALL)?,
+        from,
+        to,
+    };
+    endpoints::find(&host.app, tenant, endpoint).await?;
+    let found = host.app.store.deliveries(tenant, endpoint, filter, page).await?;
+    Ok(DeliveryList {
+        data: found.items.into_iter().map(DeliveryBody::from).collect(),
+        next_cursor: next_cursor(host, &bound, found.next),
+    })
+}
+
+/// Sends deliveries of a time once more.
+pub(super) async fn send_again(
+    host: &Host,
+    by: &By,
+    tenant: TenantId,
+    endpoint: &str,
+    wanted: &RedeliverBody,
+) -> Result<Redelivered, Problem> {
+    let endpoint = endpoint_id(endpoint)?;
     let (from, to) = window(wanted.from, wanted.to)?;
     let filter = DeliveryFilter {
         status: status(
@@ -242,9 +265,9 @@ pub async fn redeliver_many(
         from,
         to,
     };
-    let redelivered = endpoints::redeliver_window(&host.app, caller.tenant, endpoint, filter).await?;
+    let redelivered = endpoints::redeliver_window(&host.app, by, tenant, endpoint, filter).await?;
     let more = redelivered == u64::from(endpoints::WINDOW);
-    Ok((StatusCode::ACCEPTED, Json(Redelivered { redelivered, more })))
+    Ok(Redelivered { redelivered, more })
 }
 
 fn status(text: Option<&str>, known: &[DeliveryStatus]) -> Result<Option<DeliveryStatus>, Problem> {

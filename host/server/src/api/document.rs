@@ -1,15 +1,20 @@
 //! The OpenAPI document beside its operations: its frame, and what all operations share.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::{Router, body::Bytes, extract::State, http::header, routing::get};
+use patchbay_app::registry::Registry;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
         Components, Content, Header, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Schema, Type,
         path::Operation,
-        security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
+        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
     },
 };
 
 use super::{messages, problem};
+use crate::host::Host;
 
 /// The document without its operations.
 #[derive(OpenApi)]
@@ -35,6 +40,12 @@ use super::{messages, problem};
         (name = "events", description = "What happened to accounts and posts"),
         (name = "webhook_endpoints", description = "Events pushed to you: endpoints, deliveries, redelivery"),
         (name = "tenants", description = "Tenants and their API keys, for the operator"),
+        (name = "audit", description = "Who did what that bears on security"),
+        (name = "erasures", description = "Erasing for good, and the receipts of it"),
+        (name = "exports", description = "What a tenant has, as JSON lines"),
+        (name = "operator", description = "The whole installation for its operator: numbers, and the state of each tenant's \
+            accounts, posts, work and deliveries; never what is posted"),
+        (name = "statistics", description = "What became of posts, in numbers"),
         (name = "dead_letters", description = "Work that was given up, to be looked at and run again"),
         (name = "compatible", description = "The paths of the integration that users migrate from"),
         (name = "operation", description = "Running the host")
@@ -42,6 +53,38 @@ use super::{messages, problem};
     components(schemas(problem::ProblemBody))
 )]
 pub(super) struct Frame;
+
+/// The document of a host: of all its operations, and the providers that it has at this moment.
+pub(super) fn routes() -> Router<Host> {
+    let served = Arc::new(Served::default());
+    let serve = async move |State(host): State<Host>| {
+        // Making it takes milliseconds.
+        let made = tokio::task::spawn_blocking(move || served.now(&host.app.registry)).await;
+        ([(header::CONTENT_TYPE, "application/json")], made.unwrap_or_default())
+    };
+    Router::new().route("/api/openapi.json", get(serve))
+}
+
+/// The document as it was made last, with the count of changes that it was made at.
+#[derive(Default)]
+struct Served(Mutex<Option<(u64, Bytes)>>);
+
+impl Served {
+    fn now(&self, registry: &Registry) -> Bytes {
+        let mut served = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let changes = registry.changes();
+        if let Some((at, document)) = &*served
+            && *at == changes
+        {
+            return document.clone();
+        }
+        let providers = registry.all();
+        let manifests: Vec<_> = providers.iter().map(|registered| registered.manifest()).collect();
+        let document = Bytes::from(super::openapi_of(&manifests).to_json().unwrap_or_default());
+        *served = Some((changes, document.clone()));
+        document
+    }
+}
 
 /// What all operations share: how callers prove who they are, and problems that any may answer.
 struct Common;
@@ -55,6 +98,13 @@ impl Modify for Common {
                 .to_owned(),
         );
         components.add_security_scheme("api_key", SecurityScheme::Http(key));
+        let cookie = "Of an operator's browser, from `POST /api/operator/session`. Over https its name begins with `__Host-`. \
+            Beside it goes `X-CSRF-Token`.";
+        let cookie = ApiKey::Cookie(ApiKeyValue::with_description("patchbay_operator", cookie));
+        components.add_security_scheme("operator_session", SecurityScheme::ApiKey(cookie));
+        let token = "What `GET /api/operator/session` tells, to be sent beside the cookie.";
+        let token = ApiKey::Header(ApiKeyValue::with_description("X-CSRF-Token", token));
+        components.add_security_scheme("operator_csrf", SecurityScheme::ApiKey(token));
         let mut worker = Http::new(HttpAuthScheme::Bearer);
         worker.description = Some("The worker secret of this installation.".to_owned());
         components.add_security_scheme("worker_secret", SecurityScheme::Http(worker));
@@ -76,8 +126,11 @@ pub(super) fn complete(mut document: utoipa::openapi::OpenApi) -> utoipa::openap
             &mut path.put,
             &mut path.patch,
             &mut path.delete,
+            &mut path.head,
+            &mut path.options,
         ];
         for operation in operations.into_iter().flatten() {
+            open_to_operators(operation);
             name_by_resource(operation);
             part_summary(operation);
             add_common_problems(operation);
@@ -110,7 +163,7 @@ const COMMON_PROBLEMS: [(&str, u16, &str); 5] = [
 ];
 
 /// What a status says where an operation has no words of its own.
-const STATUSES: [(&str, &str); 14] = [
+const STATUSES: [(&str, &str); 18] = [
     ("204", "Done"),
     ("400", "A parameter or the body is not well formed"),
     (
@@ -124,10 +177,17 @@ const STATUSES: [(&str, &str); 14] = [
         "The state of things does not allow it; `code` says what is in the way",
     ),
     ("410", "It was here, and is gone"),
+    ("412", "It is not as the request supposes"),
     ("413", "The body is over its cap"),
     ("415", "The body has a type or an encoding that is not taken"),
     ("416", "The file has no such range"),
     ("422", "A field has a value that is not allowed; `errors` names it"),
+    (
+        "423",
+        "Somebody else is writing it just now; `Retry-After` says when to try again",
+    ),
+    ("429", "Too many at once; `code` says of what"),
+    ("460", "The bytes do not add up to the checksum, and none was kept"),
     ("502", "The platform refused or failed; `provider_code` is its own code"),
     ("503", "It cannot be done now; send the request again"),
     ("507", "There is no space left for it"),
@@ -244,6 +304,16 @@ fn is_open(required: &Vec<SecurityRequirement>) -> bool {
 
 fn api_key() -> SecurityRequirement {
     SecurityRequirement::new("api_key", <[&str; 0]>::default())
+}
+
+/// What an operator's key opens, its browser opens too.
+fn open_to_operators(operation: &mut Operation) {
+    let is_operators = |tag: &String| ["operator", "tenants"].contains(&tag.as_str());
+    if operation.security.is_none() && operation.tags.iter().flatten().any(is_operators) {
+        let browser = SecurityRequirement::new("operator_session", <[&str; 0]>::default());
+        let browser = browser.add("operator_csrf", <[&str; 0]>::default());
+        operation.security = Some(vec![api_key(), browser]);
+    }
 }
 
 /// Ids must be unique in the whole document, and clients are generated with methods of these names. A handler is only

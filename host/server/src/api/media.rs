@@ -1,29 +1,33 @@
 //! Media files.
 
+use std::io;
+
 use axum::{
     Json,
     body::Body,
     extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
+    response::Response,
 };
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
+use futures_util::{StreamExt, TryStreamExt};
 use patchbay_app::{
+    files::ByteStream,
+    media::{self, Wanted},
     model::{KeyScope, Media},
-    problem::{Problem, ProblemKind},
+    problem::Problem,
 };
-use patchbay_core::{FieldIssue, MediaId, MediaInfo};
+use patchbay_core::{MediaId, MediaInfo};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     auth::Caller,
-    extract::id,
+    bytes,
+    extract::{Paging, id, next_cursor},
     problem::{ApiResult, ProblemBody},
 };
-use crate::{host::Host, media};
-
-/// Longest label.
-const MAX_LABEL: usize = 255;
+use crate::host::Host;
 
 /// A media file.
 #[derive(Debug, Serialize, ToSchema)]
@@ -111,6 +115,7 @@ pub struct FileBytes(#[expect(dead_code, reason = "nobody makes one")] Vec<u8>);
         (status = 413, body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, body = ProblemBody, content_type = "application/problem+json"),
         (status = 507, body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub async fn upload(
@@ -121,45 +126,23 @@ pub async fn upload(
     body: Body,
 ) -> ApiResult<(StatusCode, Json<MediaBody>)> {
     caller.may(KeyScope::Publish)?;
-    if query
-        .name
-        .as_ref()
-        .is_some_and(|name| name.len() > MAX_LABEL || name.chars().any(char::is_control))
-    {
-        let message = "A name has at most 255 bytes and no control characters.";
-        return Err(Problem::invalid(vec![FieldIssue::new("/name", "name", message)]).into());
-    }
-    let cap = host.config.server.max_upload_bytes;
-    let declared = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let kept = host.app.store.media_bytes(caller.tenant).await?;
-    let room = host.config.storage.media_quota_bytes.saturating_sub(kept);
-    if declared.is_some_and(|declared| declared > cap) {
-        return Err(media::too_large(cap).into());
-    }
-    if declared.unwrap_or(1) > room {
-        let detail = "This tenant's room for media is used up. Old files free it as they expire.";
-        return Err(Problem::new(ProblemKind::StorageFull, detail).into());
-    }
-    let id = MediaId::from_uuid(host.app.env.ids.next());
-    let received = host.files.receive(id, body, cap.min(room)).await?;
-    let now = host.app.env.now();
-    let media = Media {
-        id,
-        tenant: caller.tenant,
+    let declared = declared(&headers);
+    let wanted = Wanted {
         label: query.name,
-        info: received.info,
-        sha256: received.sha256,
-        created_at: now,
-        expires_at: now + TimeDelta::days(i64::from(host.config.storage.media_ttl_days)),
+        metadata: None,
     };
-    if let Err(error) = host.app.store.add_media(&media).await {
-        // The row is what makes a file known; without it the bytes would lie there for ever.
-        let _ = host.app.media.delete(id).await;
-        return Err(error.into());
-    }
+    let media = media::receive(&host.app, caller.tenant, wanted, declared, stream(body)).await?;
     Ok((StatusCode::CREATED, Json(media.into())))
+}
+
+/// How long a body is, if that was said.
+pub(super) fn declared(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// A body as bytes that come.
+pub(super) fn stream(body: Body) -> ByteStream {
+    body.into_data_stream().map_err(io::Error::other).boxed()
 }
 
 /// Shows what is known of a media file.
@@ -176,4 +159,67 @@ pub async fn show(State(host): State<Host>, caller: Caller, Path(media): Path<St
     let id: MediaId = id(&media, "media file")?;
     let media = host.app.store.media(caller.tenant, id).await?;
     Ok(Json(media.ok_or_else(|| Problem::not_found("media file"))?.into()))
+}
+
+/// Gives the bytes of a media file: all, or one `Range`.
+#[utoipa::path(get, path = "/api/media/{id}/content", tag = "media",
+    params(
+        ("id" = String, Path, description = "Id of the file"),
+        ("Range" = Option<String>, Header, description = "The part that is wanted, such as `bytes=0-1023`"),
+    ),
+    responses(
+        (status = 200, description = "The file, of its own type", content_type = "*/*"),
+        (status = 206, description = "The part that was asked for", content_type = "*/*"),
+        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 416, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub async fn content(
+    State(host): State<Host>,
+    caller: Caller,
+    Path(media): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    caller.may(KeyScope::Read)?;
+    let id: MediaId = id(&media, "media file")?;
+    let file = host.app.store.media(caller.tenant, id).await?;
+    let Media { id, info, sha256, .. } = file.ok_or_else(|| Problem::not_found("media file"))?;
+    Ok(bytes::answer(&host, (id, &info, sha256), &method, &headers).await?)
+}
+
+/// A page of media files.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MediaList {
+    /// Newest first.
+    pub data: Vec<MediaBody>,
+    /// For the next page; absent at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// Lists the media files that have not expired, newest first.
+#[utoipa::path(get, path = "/api/media", tag = "media", params(Paging),
+    responses(
+        (status = 200, body = MediaList),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub async fn list(
+    State(host): State<Host>,
+    caller: Caller,
+    Query(paging): Query<Paging>,
+) -> ApiResult<Json<MediaList>> {
+    caller.may(KeyScope::Read)?;
+    let bound_to = format!("{}/media", caller.tenant);
+    let page = host
+        .app
+        .store
+        .media_list(caller.tenant, paging.request(&host, &bound_to)?)
+        .await?;
+    Ok(Json(MediaList {
+        data: page.items.into_iter().map(MediaBody::from).collect(),
+        next_cursor: next_cursor(&host, &bound_to, page.next),
+    }))
 }

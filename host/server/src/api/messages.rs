@@ -59,11 +59,31 @@ pub struct AccountConnected {
     pub owner: String,
 }
 
+/// An account was connected, and waits until its connect session is completed.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccountPending {
+    /// What was granted, in the platform's words.
+    pub scopes: Vec<String>,
+    /// Your id of the end user.
+    pub owner: String,
+}
+
+/// Not all was granted that was asked for.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccountMissingScopes {
+    /// What was not granted, in the platform's words.
+    pub missing_scopes: Vec<String>,
+    /// Your id of the end user.
+    pub owner: String,
+}
+
 /// An account was disconnected.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AccountDisconnected {
-    /// By whom.
+    /// `tenant`: by you; `expiry`: nobody had taken it.
     #[schema(example = "tenant")]
     pub by: String,
 }
@@ -105,6 +125,24 @@ pub struct PostFailure {
     pub who_acts: String,
 }
 
+/// A post waits: for a place in a quota, or for its account to be connected again.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PostWaiting {
+    /// Account.
+    pub account_id: String,
+    /// What it waits for: `quota` or `account_not_active`.
+    pub failure: PostFailure,
+}
+
+/// A post that had failed for want of access goes on, since its account is connected again.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PostRevived {
+    /// Account.
+    pub account_id: String,
+}
+
 /// A post was changed before it began.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -129,6 +167,55 @@ pub struct PostCancelled {
     pub remote_ids: Option<Vec<String>>,
     /// Why it is not published.
     pub failure: Option<PostFailure>,
+}
+
+/// A media file was fetched.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MediaImported {
+    /// The media file.
+    #[schema(example = "med_0199f0a2b3c47d8e9f00112233445566")]
+    pub media_id: String,
+    /// What you called it.
+    pub name: Option<String>,
+    /// Type by its content.
+    #[schema(example = "video/mp4")]
+    pub mime: String,
+    /// Size.
+    pub size_bytes: Option<u64>,
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
+    /// It is deleted after this time.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// A media file could not be fetched.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MediaImportFailed {
+    /// Id of the import.
+    #[schema(example = "med_0199f0a2b3c47d8e9f00112233445566")]
+    pub media_id: String,
+    /// What you called it.
+    pub name: Option<String>,
+    /// Why, as `GET /api/media/imports/{id}` says.
+    #[schema(example = "http_status")]
+    pub code: String,
+    /// The status that the server answered with, if it is that.
+    pub http_status: Option<u16>,
+    /// What is wrong and what to do, in a fixed sentence.
+    pub advice: String,
+}
+
+/// A reading of a post's numbers brought news.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PostMetricsUpdated {
+    /// Its numbers, by the names of `GET /api/posts/{id}/metrics`.
+    #[schema(example = json!({ "views": 1000, "likes": 12 }))]
+    pub counts: std::collections::BTreeMap<String, u64>,
+    /// When they were read.
+    pub read_at: DateTime<Utc>,
 }
 
 /// An endpoint is tried out.
@@ -167,14 +254,36 @@ const fn kind<P: ToSchema + DeserializeOwned>(name: &'static str, about: &'stati
 /// All that Patchbay makes. Events of platforms come under the platforms' own names.
 pub const KINDS: &[Kind] = &[
     kind::<AccountConnected>("account.connected", "An account was connected"),
+    kind::<AccountPending>(
+        "account.pending",
+        "An account waits until its connect session is completed",
+    ),
+    kind::<AccountMissingScopes>(
+        "account.missing_scopes",
+        "An account was connected without all that was asked for",
+    ),
     kind::<AccountDisconnected>("account.disconnected", "An account was disconnected here"),
     kind::<AccountReauthRequired>("account.reauth_required", "An account must be connected again"),
     kind::<PostOutcome>("post.published", "A post is published"),
     kind::<PostOutcome>("post.inbox_delivered", "A draft has reached the person's inbox"),
     kind::<PostOutcome>("post.failed", "A post has failed"),
     kind::<PostOutcome>("post.unconfirmed", "It is not known whether a post was published"),
+    kind::<PostWaiting>(
+        "post.waiting",
+        "A post waits for a place in a quota, or for its account to be connected again",
+    ),
+    kind::<PostRevived>(
+        "post.revived",
+        "A post that had failed for want of access goes on: its account is connected again",
+    ),
     kind::<PostEdited>("post.edited", "A post was changed before it began"),
     kind::<PostCancelled>("post.cancelled", "A post was stopped"),
+    kind::<MediaImported>("media.imported", "A media file was fetched by its URL"),
+    kind::<MediaImportFailed>("media.import_failed", "A media file could not be fetched by its URL"),
+    kind::<PostMetricsUpdated>(
+        "post.metrics_updated",
+        "Numbers of a post have changed; sent only to endpoints that name it or take all (`*`)",
+    ),
     kind::<WebhookTest>("webhook.test", "An endpoint is tried out"),
 ];
 

@@ -84,6 +84,7 @@ pub async fn list(State(host): State<Host>, _caller: Caller) -> Json<PlatformLis
         data: host
             .app
             .registry
+            .all()
             .iter()
             .map(|registered| platform(registered))
             .collect(),

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tracing::{error, info};
 use utoipa::ToSchema;
 
-use super::request_id::RequestId;
+use super::{request_id::RequestId, uploads};
 
 /// Result of a handler.
 pub type ApiResult<T> = Result<T, ApiProblem>;
@@ -123,7 +123,8 @@ pub fn render(mut response: Response, id: &RequestId) -> Response {
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/problem+json"),
     );
-    for name in [header::ALLOW, header::SET_COOKIE, header::CONNECTION] {
+    let kept = [header::ALLOW, header::SET_COOKIE, header::CONNECTION];
+    for name in kept.into_iter().chain(uploads::KEPT) {
         if let Some(value) = response.headers().get(&name) {
             headers.insert(name, value.clone());
         }

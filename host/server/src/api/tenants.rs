@@ -7,17 +7,18 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use patchbay_app::{
-    model::{ApiKey, ApiKeyState, KeyScope, Tenant},
+    model::{ApiKey, ApiKeyState, AuditAction, KeyScope, Tenant},
     problem::{Problem, ProblemKind},
     store::{Constraint, StoreError},
 };
 use patchbay_core::{ApiKeyId, FieldIssue, TenantId};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{
-    auth::Caller,
     extract::{Item, JsonBody, Paging, id, next_cursor},
+    operator::Operator,
     problem::{ApiResult, ProblemBody},
 };
 use crate::{host::Host, keys::NewKey};
@@ -161,18 +162,18 @@ pub struct CreatedKey {
 ))]
 pub async fn create(
     State(host): State<Host>,
-    caller: Caller,
+    operator: Operator,
     JsonBody(wanted): JsonBody<NewTenant>,
 ) -> ApiResult<(StatusCode, Json<TenantBody>)> {
-    caller.may(KeyScope::Operator)?;
     check_name(&wanted.name)?;
     let tenant = TenantId::from_uuid(host.app.env.ids.next());
-    match host.app.store.create_tenant(tenant, &wanted.name).await {
+    let audit = operator
+        .by
+        .did(&host.app.env, AuditAction::TenantCreated, tenant)
+        .to(&tenant);
+    match host.app.store.create_tenant(tenant, &wanted.name, &audit).await {
         Ok(tenant) => Ok((StatusCode::CREATED, Json(tenant.into()))),
-        Err(StoreError::Conflict(Constraint::Name)) => {
-            let detail = "A tenant of this name is there. Find it in the list, or choose another name.";
-            Err(Problem::new(ProblemKind::NameTaken, detail).into())
-        }
+        Err(StoreError::Conflict(Constraint::Name)) => Err(name_taken().into()),
         Err(error) => Err(Problem::from(error).into()),
     }
 }
@@ -184,12 +185,7 @@ pub async fn create(
     (status = 401, body = ProblemBody, content_type = "application/problem+json"),
     (status = 403, body = ProblemBody, content_type = "application/problem+json"),
 ))]
-pub async fn list(
-    State(host): State<Host>,
-    caller: Caller,
-    Query(paging): Query<Paging>,
-) -> ApiResult<Json<TenantList>> {
-    caller.may(KeyScope::Operator)?;
+pub async fn list(State(host): State<Host>, _: Operator, Query(paging): Query<Paging>) -> ApiResult<Json<TenantList>> {
     let bound = "tenants";
     let page = paging.request(&host, bound)?;
     let found = host.app.store.tenants(page).await?;
@@ -208,9 +204,42 @@ pub async fn list(
         (status = 403, body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
     ))]
-pub async fn show(State(host): State<Host>, caller: Caller, Item(tenant): Item) -> ApiResult<Json<TenantBody>> {
-    caller.may(KeyScope::Operator)?;
+pub async fn show(State(host): State<Host>, _: Operator, Item(tenant): Item) -> ApiResult<Json<TenantBody>> {
     Ok(Json(named(&host, &tenant).await?.into()))
+}
+
+/// Gives a tenant another name. A repeated request changes nothing.
+#[utoipa::path(patch, path = "/api/tenants/{id}", tag = "tenants", request_body = NewTenant,
+    params(("id" = String, Path, description = "Id of the tenant")),
+    responses(
+        (status = 200, body = TenantBody),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub async fn rename(
+    State(host): State<Host>,
+    operator: Operator,
+    Item(tenant): Item,
+    JsonBody(wanted): JsonBody<NewTenant>,
+) -> ApiResult<Json<TenantBody>> {
+    let tenant: TenantId = id(&tenant, "tenant")?;
+    check_name(&wanted.name)?;
+    let audit = operator
+        .by
+        .did(&host.app.env, AuditAction::TenantRenamed, tenant)
+        .to(&tenant);
+    match host.app.store.rename_tenant(tenant, &wanted.name, &audit).await {
+        Ok(Some(tenant)) => Ok(Json(tenant.into())),
+        Ok(None) => Err(Problem::not_found("tenant").into()),
+        Err(StoreError::Conflict(Constraint::Name)) => Err(name_taken().into()),
+        Err(error) => Err(Problem::from(error).into()),
+    }
 }
 
 /// Makes an API key of a tenant. The answer is the only place where its text is shown. A repeated request makes another
@@ -229,11 +258,10 @@ pub async fn show(State(host): State<Host>, caller: Caller, Item(tenant): Item) 
     ))]
 pub async fn create_key(
     State(host): State<Host>,
-    caller: Caller,
+    operator: Operator,
     Item(tenant): Item,
     JsonBody(wanted): JsonBody<NewKeyBody>,
 ) -> ApiResult<(StatusCode, Json<CreatedKey>)> {
-    caller.may(KeyScope::Operator)?;
     let tenant = named(&host, &tenant).await?;
     let now = host.app.env.now();
     check_name(&wanted.name)?;
@@ -247,7 +275,12 @@ pub async fn create_key(
         expires_at: wanted.expires_at,
     };
     let (key, text) = key.make(&host.app.env, &host.app.vault);
-    host.app.store.create_api_key(&key).await?;
+    let audit = operator
+        .by
+        .did(&host.app.env, AuditAction::KeyCreated, tenant.id)
+        .to(&key.id)
+        .saying(json!({ "scopes": key.scopes, "expires_at": key.expires_at }));
+    host.app.store.create_api_key(&key, &audit).await?;
     let created = CreatedKey {
         key: KeyBody::of(key, now),
         text: text.expose().clone(),
@@ -267,11 +300,10 @@ pub async fn create_key(
     ))]
 pub async fn list_keys(
     State(host): State<Host>,
-    caller: Caller,
+    _: Operator,
     Item(tenant): Item,
     Query(paging): Query<Paging>,
 ) -> ApiResult<Json<KeyList>> {
-    caller.may(KeyScope::Operator)?;
     let tenant = named(&host, &tenant).await?.id;
     let bound = format!("{tenant}/keys");
     let page = paging.request(&host, &bound)?;
@@ -294,13 +326,13 @@ pub async fn list_keys(
     ))]
 pub async fn revoke_key(
     State(host): State<Host>,
-    caller: Caller,
+    operator: Operator,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> ApiResult<StatusCode> {
-    caller.may(KeyScope::Operator)?;
     let Path((tenant, key)) = path.map_err(|_| Problem::not_found("key"))?;
     let (tenant, key): (TenantId, ApiKeyId) = (id(&tenant, "tenant")?, id(&key, "key")?);
-    if !host.app.store.revoke_api_key(tenant, key).await? {
+    let audit = operator.by.did(&host.app.env, AuditAction::KeyRevoked, tenant).to(&key);
+    if !host.app.store.revoke_api_key(tenant, key, &audit).await? {
         return Err(Problem::not_found("key").into());
     }
     // Other hosts forget it in five seconds.
@@ -308,7 +340,12 @@ pub async fn revoke_key(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn named(host: &Host, tenant: &str) -> Result<Tenant, Problem> {
+fn name_taken() -> Problem {
+    let detail = "A tenant of this name is there. Find it in the list, or choose another name.";
+    Problem::new(ProblemKind::NameTaken, detail)
+}
+
+pub(super) async fn named(host: &Host, tenant: &str) -> Result<Tenant, Problem> {
     let tenant: TenantId = id(tenant, "tenant")?;
     let found = host.app.store.tenant(tenant).await?;
     found.ok_or_else(|| Problem::not_found("tenant"))

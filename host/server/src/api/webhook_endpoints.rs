@@ -7,12 +7,13 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use patchbay_app::{
-    model::{Endpoint, EndpointChange, EndpointStatus, EventNames, KeyScope},
+    model::{AuditAction, Endpoint, EndpointChange, EndpointStatus, EventNames, KeyScope},
     problem::Problem,
     push::endpoints,
 };
 use patchbay_core::{EndpointId, FieldIssue};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{
@@ -64,7 +65,7 @@ pub struct EndpointBody {
 }
 
 impl EndpointBody {
-    fn of(endpoint: Endpoint, now: DateTime<Utc>) -> Self {
+    pub(super) fn of(endpoint: Endpoint, now: DateTime<Utc>) -> Self {
         let status = endpoint.status.as_str().to_owned();
         let (failing_since, disabled_code, disabled_at) = match endpoint.status {
             EndpointStatus::Enabled { failing_since } => (failing_since, None, None),
@@ -177,7 +178,7 @@ pub async fn create(
         description: wanted.description,
         events: checked_names(wanted.events)?,
     };
-    let (endpoint, secret) = endpoints::create(&host.app, wanted).await?;
+    let (endpoint, secret) = endpoints::create(&host.app, &caller.by, wanted).await?;
     let created = EndpointWithSecret {
         endpoint: EndpointBody::of(endpoint, host.app.env.now()),
         secret: secret.expose().clone(),
@@ -259,7 +260,23 @@ pub async fn change(
         events: wanted.events.map(checked_names).transpose()?,
         enabled: wanted.enabled,
     };
-    let changed = host.app.store.change_endpoint(caller.tenant, endpoint, &change).await?;
+    let named = [
+        ("url", change.url.is_some()),
+        ("description", change.description.is_some()),
+        ("events", change.events.is_some()),
+        ("enabled", change.enabled.is_some()),
+    ];
+    let named: Vec<_> = named.iter().filter(|(_, is)| *is).map(|(name, _)| name).collect();
+    let audit = caller
+        .by
+        .did(&host.app.env, AuditAction::EndpointChanged, caller.tenant)
+        .to(&endpoint)
+        .saying(json!({ "fields": named }));
+    let changed = host
+        .app
+        .store
+        .change_endpoint(caller.tenant, endpoint, &change, &audit)
+        .await?;
     let changed = changed.ok_or_else(|| Problem::not_found("webhook endpoint"))?;
     Ok(Json(EndpointBody::of(changed, host.app.env.now())))
 }
@@ -276,7 +293,11 @@ pub async fn change(
 pub async fn delete(State(host): State<Host>, caller: Caller, Item(item): Item) -> ApiResult<StatusCode> {
     may_change(&caller)?;
     let endpoint = endpoint_id(&item)?;
-    if !host.app.store.delete_endpoint(caller.tenant, endpoint).await? {
+    let audit = caller
+        .by
+        .did(&host.app.env, AuditAction::EndpointDeleted, caller.tenant)
+        .to(&endpoint);
+    if !host.app.store.delete_endpoint(caller.tenant, endpoint, &audit).await? {
         return Err(Problem::not_found("webhook endpoint").into());
     }
     Ok(StatusCode::NO_CONTENT)
@@ -298,7 +319,8 @@ pub async fn rotate_secret(
     Item(item): Item,
 ) -> ApiResult<Json<EndpointWithSecret>> {
     may_change(&caller)?;
-    let (endpoint, secret) = endpoints::rotate_secret(&host.app, caller.tenant, endpoint_id(&item)?).await?;
+    let (endpoint, secret) =
+        endpoints::rotate_secret(&host.app, &caller.by, caller.tenant, endpoint_id(&item)?).await?;
     Ok(Json(EndpointWithSecret {
         endpoint: EndpointBody::of(endpoint, host.app.env.now()),
         secret: secret.expose().clone(),

@@ -107,7 +107,7 @@ impl Door {
             .path()
             .strip_prefix("/api/platforms/")?
             .strip_suffix("/webhooks")?;
-        self.host.app.registry.get(&ProviderId::parse(provider).ok()?).cloned()
+        self.host.app.registry.get(&ProviderId::parse(provider).ok()?)
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Passes {
     refresh: Arc<Mutex<()>>,
     publish: Arc<Mutex<()>>,
     deliver: Arc<Mutex<()>>,
+    fetch: Arc<Mutex<()>>,
+    metrics: Arc<Mutex<()>>,
     running: TaskTracker,
 }
 
@@ -45,6 +47,8 @@ impl Passes {
             Lane::Refresh => &self.refresh,
             Lane::Publish => &self.publish,
             Lane::Deliver => &self.deliver,
+            Lane::Fetch => &self.fetch,
+            Lane::Metrics => &self.metrics,
         }
     }
 
@@ -117,6 +121,32 @@ pub async fn publish(State(host): State<Host>, headers: HeaderMap) -> ApiResult<
 pub async fn deliver(State(host): State<Host>, headers: HeaderMap) -> ApiResult<Json<PassBody>> {
     authorize(&host, &headers)?;
     run(&host, Lane::Deliver).await
+}
+
+/// Fetches media files by their URLs. A large one may take longer than the caller waits; it goes on without it.
+#[utoipa::path(post, path = "/api/workers/fetch", tag = "operation", security(("worker_secret" = [])), responses(
+    (status = 200, body = PassBody),
+    (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+    (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, body = ProblemBody, content_type = "application/problem+json"),
+    (status = 503, body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub async fn fetch(State(host): State<Host>, headers: HeaderMap) -> ApiResult<Json<PassBody>> {
+    authorize(&host, &headers)?;
+    run(&host, Lane::Fetch).await
+}
+
+/// Reads the numbers of published posts that are due.
+#[utoipa::path(post, path = "/api/workers/metrics", tag = "operation", security(("worker_secret" = [])), responses(
+    (status = 200, body = PassBody),
+    (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+    (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, body = ProblemBody, content_type = "application/problem+json"),
+    (status = 503, body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub async fn metrics(State(host): State<Host>, headers: HeaderMap) -> ApiResult<Json<PassBody>> {
+    authorize(&host, &headers)?;
+    run(&host, Lane::Metrics).await
 }
 
 async fn run(host: &Host, lane: Lane) -> ApiResult<Json<PassBody>> {

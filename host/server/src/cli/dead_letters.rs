@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use patchbay_app::{
     env::Env,
-    model::JobKind,
+    model::{AuditAction, By, JobKind},
     store::{DeadFilter, PageRequest},
 };
 use patchbay_core::JobId;
@@ -110,7 +110,8 @@ pub async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
             id: Some(id), wanted, ..
         } => {
             let tenant = tenant_id(&store, &env, &wanted.tenant).await?;
-            match store.revive_job(tenant, id).await? {
+            let audit = By::cli(&env).did(&env, AuditAction::DeadLetterReplayed, tenant).to(&id);
+            match store.revive_job(tenant, id, &audit).await? {
                 None => bail!("this tenant has no dead letter {id}; `patchbay dead-letters list` shows them"),
                 Some(false) => bail!("a newer job does the same as {id}: wait for its end"),
                 Some(true) => println!("{id} is due again."),
@@ -120,7 +121,8 @@ pub async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
             let tenant = tenant_id(&store, &env, &wanted.tenant).await?;
             let mut replayed = 0;
             loop {
-                let batch = store.revive_jobs(tenant, wanted.filter(), REPLAY_BATCH).await?;
+                let audit = By::cli(&env).did(&env, AuditAction::DeadLetterReplayed, tenant);
+                let batch = store.revive_jobs(tenant, wanted.filter(), REPLAY_BATCH, &audit).await?;
                 replayed += batch;
                 if batch < u64::from(REPLAY_BATCH) {
                     break;

@@ -7,10 +7,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::Subcommand;
 use patchbay_app::{
     env::Env,
-    model::{ApiKey, KeyScope},
+    model::{ApiKey, AuditAction, By, KeyScope},
     store::PageRequest,
 };
 use patchbay_core::ApiKeyId;
+use serde_json::json;
 
 use super::tenant_id;
 use crate::{config::Config, host, keys::NewKey};
@@ -86,7 +87,11 @@ pub async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
                 expires_at: expires_in_days.map(|days| env.now() + TimeDelta::days(i64::from(days))),
             };
             let (key, whole) = key.make(&env, &vault);
-            store.create_api_key(&key).await.context("storing the key")?;
+            let audit = By::cli(&env)
+                .did(&env, AuditAction::KeyCreated, tenant)
+                .to(&key.id)
+                .saying(json!({ "scopes": key.scopes, "expires_at": key.expires_at }));
+            store.create_api_key(&key, &audit).await.context("storing the key")?;
             eprintln!("Key {} was made. It is shown only here:", key.id);
             println!("{}", whole.expose());
         }
@@ -107,7 +112,8 @@ pub async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
         }
         Command::Revoke { id, tenant } => {
             let tenant = tenant_id(&store, &env, &tenant).await?;
-            if !store.revoke_api_key(tenant, id).await? {
+            let audit = By::cli(&env).did(&env, AuditAction::KeyRevoked, tenant).to(&id);
+            if !store.revoke_api_key(tenant, id, &audit).await? {
                 bail!("this tenant has no key {id}");
             }
             println!("Key {id} is dead.");

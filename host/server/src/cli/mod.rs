@@ -1,7 +1,13 @@
 //! The command line. Only this module reads the environment and the arguments.
 
+mod audit;
+mod conformance;
 mod dead_letters;
+mod doctor;
 mod keys;
+mod new;
+#[cfg(feature = "wasm")]
+mod providers;
 mod simulate;
 mod worker;
 
@@ -13,16 +19,21 @@ use std::{
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use patchbay_app::{env::Env, store::Store};
+use patchbay_app::{
+    env::Env,
+    model::{AuditAction, By},
+    store::Store,
+};
 use patchbay_core::TenantId;
 use tokio::net::TcpListener;
 
 use crate::{
     api,
+    components::Reread,
     config::Config,
     demo,
     host::{self, Start, Unstartable},
-    providers, serve, telemetry,
+    serve, telemetry,
 };
 
 /// Configuration that cannot work (`EX_CONFIG` of sysexits).
@@ -69,8 +80,26 @@ enum Command {
     /// Look at work that was given up, and run it again.
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
+    /// Look whether the audit log is what was written.
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Write something that you fill in.
+    #[command(subcommand)]
+    New(new::Command),
+    /// Try a provider's crate by the laws of the conformance kit, and tell what is missing. Needs cargo, and no network.
+    ///
+    /// Exits with 0 if every law is kept or waived, with 1 if one is broken, and with 2 if they could not be tried.
+    Conformance(conformance::Options),
+    /// Look at providers, and load, replace and remove those that are WebAssembly components.
+    #[cfg(feature = "wasm")]
+    #[command(subcommand)]
+    Providers(providers::Command),
     /// Print the `OpenAPI` document. Needs no database.
     Openapi,
+    /// Look at everything that a deployment gets wrong, and say what to do about each.
+    ///
+    /// Changes nothing, and may run beside hosts. Ends with 1 if something does not work.
+    Doctor(doctor::Options),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -122,13 +151,19 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             println!("{}", openapi_text()?);
             Ok(ExitCode::SUCCESS)
         }
+        Command::Conformance(options) => Ok(conformance::run(&options).await),
+        Command::New(command) => new::run(&command),
         Command::Demo(options) => demo::run(options).await,
         Command::Simulate(options) => simulate::run(options).await,
-        Command::Serve { api_only } => serve_command(load(cli.config.as_deref())?, api_only).await,
-        Command::Worker(options) => worker::run(options, load(cli.config.as_deref())?).await,
+        Command::Serve { api_only } => serve_command(cli.config, api_only).await,
+        Command::Worker(options) => worker::run(options, cli.config).await,
         Command::Migrate { check } => migrate(&load(cli.config.as_deref())?, check).await,
         Command::Keys(command) => keys::run(command, load(cli.config.as_deref())?).await,
         Command::DeadLetters(command) => dead_letters::run(command, load(cli.config.as_deref())?).await,
+        Command::Doctor(options) => doctor::run(&options, &load(cli.config.as_deref())?).await,
+        Command::Audit(command) => audit::run(command, load(cli.config.as_deref())?).await,
+        #[cfg(feature = "wasm")]
+        Command::Providers(command) => providers::run(command, load(cli.config.as_deref())?).await,
         Command::Config(ConfigCommand::Check) => {
             let config = load(cli.config.as_deref())?;
             host::check_providers(&config)?;
@@ -164,10 +199,18 @@ pub fn load(file: Option<&Path>) -> anyhow::Result<Config> {
             value.to_string_lossy().into_owned(),
         )
     });
-    Config::load(file, environment, &providers::ids()).map_err(|problems| Unstartable(problems.to_string()).into())
+    Config::load(file, environment, &crate::providers::known())
+        .map_err(|problems| Unstartable(problems.to_string()).into())
 }
 
-async fn serve_command(mut config: Config, api_only: bool) -> anyhow::Result<ExitCode> {
+/// Reads the configuration of this process again, as [`load`] did.
+#[must_use]
+pub fn reread(file: Option<PathBuf>) -> Reread {
+    Arc::new(move || load(file.as_deref()))
+}
+
+async fn serve_command(file: Option<PathBuf>, api_only: bool) -> anyhow::Result<ExitCode> {
+    let mut config = load(file.as_deref())?;
     config.workers.enabled &= !api_only;
     telemetry::init(&config.log)?;
     let metrics = telemetry::metrics::install()?;
@@ -176,6 +219,7 @@ async fn serve_command(mut config: Config, api_only: bool) -> anyhow::Result<Exi
         config,
         Start {
             metrics: Some(metrics),
+            reread: Some(reread(file)),
             ..Start::default()
         },
     )
@@ -213,9 +257,11 @@ async fn migrate(config: &Config, check: bool) -> anyhow::Result<ExitCode> {
 
 /// The tenant of a name; made if it is new.
 async fn tenant_id(store: &Arc<dyn Store>, env: &Env, name: &str) -> anyhow::Result<TenantId> {
-    let tenant = store
-        .ensure_tenant(TenantId::from_uuid(env.ids.next()), name)
-        .await
-        .context("finding the tenant")?;
+    let new = TenantId::from_uuid(env.ids.next());
+    let tenant = store.ensure_tenant(new, name).await.context("finding the tenant")?;
+    if tenant.id == new {
+        let audit = By::cli(env).did(env, AuditAction::TenantCreated, new).to(&new);
+        store.add_audit(&audit).await.context("noting the new tenant")?;
+    }
     Ok(tenant.id)
 }

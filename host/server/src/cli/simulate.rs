@@ -35,9 +35,18 @@ pub struct Options {
 /// # Errors
 /// The provider is unknown, or a port is taken.
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let Some(entry) = BUILT_IN.iter().find(|entry| entry.id == options.provider) else {
-        let known: Vec<_> = BUILT_IN.iter().map(|entry| entry.id).collect();
-        bail!("no simulator of `{}`. Known: {}", options.provider, known.join(", "));
+    let simulators = || BUILT_IN.iter().filter_map(|entry| Some((entry, entry.simulator?)));
+    let Some((entry, start)) = simulators().find(|(entry, _)| entry.id == options.provider) else {
+        let known: Vec<_> = simulators().map(|(entry, _)| entry.id).collect();
+        let why = match BUILT_IN.iter().any(|entry| entry.id == options.provider) {
+            true => ": it is tried out on the platform's own software, as its pages say",
+            false => "",
+        };
+        bail!(
+            "no simulator of `{}`{why}. Known: {}",
+            options.provider,
+            known.join(", ")
+        );
     };
     let host = "http://127.0.0.1:8080";
     let config = StandConfig {
@@ -55,9 +64,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
         first_port: Some(options.port),
     };
     let id = config.client_id.clone();
-    let stand = (entry.simulator)(config)
-        .await
-        .map_err(|error| anyhow::anyhow!(error))?;
+    let stand = start(config).await.map_err(|error| anyhow::anyhow!(error))?;
     println!("Controls: http://{}/_admin/", stand.admin());
     println!("\nPut this into patchbay.toml of the host that is to use it:\n");
     println!(

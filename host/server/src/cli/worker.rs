@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
@@ -13,7 +14,6 @@ use tokio::time;
 use tracing::warn;
 
 use crate::{
-    config::Config,
     host::{self, Built, Start, Unstartable},
     lane::Lane,
     pass::{self, Limits, Passed},
@@ -56,11 +56,13 @@ fn parse_span(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// It cannot start, or with `--once` the database failed on the way.
-pub async fn run(options: Options, config: Config) -> anyhow::Result<ExitCode> {
+pub async fn run(options: Options, file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let config = super::load(file.as_deref())?;
     telemetry::init(&config.log)?;
     let metrics = telemetry::metrics::install()?;
     let start = Start {
         metrics: Some(metrics),
+        reread: Some(super::reread(file)),
         ..Start::default()
     };
     let built = host::build(config, start).await.map_err(explain)?;
@@ -118,6 +120,8 @@ fn told(passed: &Passed, for_people: bool) -> anyhow::Result<String> {
         refresh,
         publish,
         deliver,
+        fetch,
+        metrics,
         more,
     } = passed;
     let rest = if *more {
@@ -128,8 +132,8 @@ fn told(passed: &Passed, for_people: bool) -> anyhow::Result<String> {
     Ok(match processed {
         0 => rest.to_owned(),
         _ => format!(
-            "Ran {processed} jobs: {webhooks} webhooks, {refresh} refreshes, {publish} publish steps, {deliver} deliveries. \
-             {rest}"
+            "Ran {processed} jobs: {webhooks} webhooks, {refresh} refreshes, {publish} publish steps, {deliver} deliveries, \
+             {fetch} imports, {metrics} accounts' numbers. {rest}"
         ),
     })
 }
@@ -168,14 +172,14 @@ mod tests {
         assert_eq!(told(&passed, true).unwrap(), "Nothing more is due.");
         assert_eq!(
             told(&passed, false).unwrap(),
-            r#"{"processed":0,"webhooks":0,"refresh":0,"publish":0,"deliver":0,"more":false}"#
+            r#"{"processed":0,"webhooks":0,"refresh":0,"publish":0,"deliver":0,"fetch":0,"metrics":0,"more":false}"#
         );
         passed.processed = 3;
         passed.webhooks = 3;
         passed.more = true;
         assert_eq!(
             told(&passed, true).unwrap(),
-            "Ran 3 jobs: 3 webhooks, 0 refreshes, 0 publish steps, 0 deliveries. Time is up, and more is due."
+            "Ran 3 jobs: 3 webhooks, 0 refreshes, 0 publish steps, 0 deliveries, 0 imports, 0 accounts' numbers. Time is up, and more is due."
         );
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn show(kind: Kind, value: &Value) -> String {
         Kind::Secrets => hidden(value.as_array().map_or(0, <[Value]>::len)),
         Kind::Url => format!("{:?}", show_url(value.as_str().unwrap_or_default())),
         Kind::Table => inline(value, |_| SET.to_owned()),
-        Kind::Addresses => inline(value, plain),
+        Kind::Addresses | Kind::Files => inline(value, plain),
         Kind::Texts => {
             let items: Vec<_> = value.as_array().unwrap_or_default().iter().map(plain).collect();
             format!("[{}]", items.join(", "))

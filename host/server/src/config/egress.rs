@@ -14,7 +14,7 @@ use super::{
 pub struct EgressConfig {
     /// Private ranges that may be reached.
     pub open_cidrs: Vec<Cidr>,
-    /// Hosts of webhook endpoints, with the loopback address that is dialled in their place.
+    /// Hosts of webhook endpoints and imported files, with the loopback address that is dialled in their place.
     pub simulated_receivers: HashMap<String, SocketAddr>,
 }
 
@@ -25,14 +25,14 @@ pub(super) const SECTION: Section = Section {
         Key::new(
             "egress.open_cidrs",
             Kind::Texts,
-            "Private ranges that media links and webhook receivers may lie in, such as `10.1.0.0/16`. Loopback and \
+            "Private ranges that media links, imported files and webhook receivers may lie in, such as `10.1.0.0/16`. Loopback and \
              link-local addresses cannot be opened.",
         ),
         Key::new(
             "egress.simulated_receivers",
             Kind::Addresses,
-            "For tests and demos: hosts of webhook endpoints, each with the address on loopback that is called by plain \
-             http in its place.",
+            "For tests and demos: hosts of webhook endpoints and imported files, each with the address on loopback that is \
+             called by plain http in its place.",
         ),
     ],
 };

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Names the configuration file.
-const CONFIG_FILE: &str = "PATCHBAY_CONFIG";
+pub(super) const CONFIG_FILE: &str = "PATCHBAY_CONFIG";
 
 pub(super) struct Variables {
     pub(super) config_file: Option<PathBuf>,

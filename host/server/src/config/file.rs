@@ -22,7 +22,7 @@ use super::{
 };
 
 /// Far above what a configuration needs.
-const MAX_BYTES: u64 = 1 << 20;
+pub(super) const MAX_BYTES: u64 = 1 << 20;
 
 /// Reads the named file, or the default one if it exists.
 pub(super) fn read(named: Option<&Path>, known: &[ProviderId], problems: &mut Vec<Problem>) -> Option<Layer> {

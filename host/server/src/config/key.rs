@@ -4,7 +4,7 @@
 use figment::value::{Dict, Value};
 use patchbay_core::ProviderId;
 
-use super::{database, egress, encryption, limits, log, providers, server, storage, workers};
+use super::{database, egress, encryption, limits, log, providers, server, site, storage, wasm, workers};
 
 /// Variables of the environment that set keys start with this; two underscores stand between section and key.
 pub(super) const ENV_PREFIX: &str = "PATCHBAY__";
@@ -26,6 +26,8 @@ pub(super) const SECTIONS: &[&Section] = &[
     &workers::SECTION,
     &limits::SECTION,
     &egress::SECTION,
+    &site::SECTION,
+    &wasm::SECTION,
     &providers::SECTION,
 ];
 
@@ -107,6 +109,8 @@ pub(super) enum Kind {
     Secrets,
     /// Host names to socket addresses.
     Addresses,
+    /// File names to their contents.
+    Files,
     /// Whatever the provider makes of it.
     Table,
 }
@@ -120,10 +124,10 @@ impl Kind {
             Self::Whole(..) => text.parse::<u64>().map_or_else(|_| text.into(), Into::into),
             Self::Text | Self::Choice(_) | Self::Address | Self::Url | Self::Path | Self::Secret => text.into(),
             Self::Texts | Self::Secrets => pieces(text).map(Value::from).collect::<Vec<_>>().into(),
-            Self::Addresses => {
+            Self::Addresses | Self::Files => {
                 let pairs = pieces(text).map(|pair| {
-                    let (host, address) = pair.split_once('=')?;
-                    Some((host.to_owned(), Value::from(address)))
+                    let (name, value) = pair.split_once('=')?;
+                    Some((name.to_owned(), Value::from(value)))
                 });
                 pairs.collect::<Option<Dict>>().map_or_else(|| text.into(), Into::into)
             }
@@ -161,6 +165,9 @@ impl Kind {
             Self::Addresses => {
                 "a table of hosts and addresses, such as { \"api.example.com\" = \"127.0.0.1:9000\" }".to_owned()
             }
+            Self::Files => {
+                "a table of names and texts, such as { \"proof.txt\" = \"what the platform gave\" }".to_owned()
+            }
             Self::Table => "a table".to_owned(),
         }
     }
@@ -179,6 +186,7 @@ impl Kind {
             Self::Texts => "list of texts".to_owned(),
             Self::Secrets => "list of secrets".to_owned(),
             Self::Addresses => "table of host = address".to_owned(),
+            Self::Files => "table of file name = text".to_owned(),
             Self::Table => "table".to_owned(),
         }
     }

@@ -1,13 +1,11 @@
 //! A layer of values from one place: the defaults, the file, or one variable of the environment. figment merges
 //! layers and remembers for each value which one it comes from.
 
+use super::{Known, key, providers::ENABLED};
 use figment::{
     Metadata, Profile, Provider,
     value::{Dict, Map, Value},
 };
-use patchbay_core::ProviderId;
-
-use super::key;
 
 /// The name of the layer that holds the defaults.
 pub(super) const DEFAULT: &str = "default";
@@ -41,13 +39,17 @@ impl Provider for Layer {
 }
 
 /// The defaults of the tables.
-pub(super) fn defaults(known: &[ProviderId]) -> Layer {
+pub(super) fn defaults(known: &[Known]) -> Layer {
     let mut values = Dict::new();
     for key in key::all() {
         let Some(value) = key.default_value() else { continue };
         if key.path.contains('*') {
-            for id in known {
-                put(&mut values, &split(&key.path.replace('*', id.as_str())), value.clone());
+            for provider in known {
+                let value = match key.path {
+                    ENABLED => provider.on.into(),
+                    _ => value.clone(),
+                };
+                put(&mut values, &split(&key.path.replace('*', provider.id.as_str())), value);
             }
         } else {
             put(&mut values, &split(key.path), value);

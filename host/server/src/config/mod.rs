@@ -20,9 +20,11 @@ mod providers;
 mod reader;
 mod reference;
 mod server;
+pub mod site;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod wasm;
 mod workers;
 
 use std::{collections::BTreeMap, fmt, path::Path};
@@ -36,10 +38,12 @@ pub use self::{
     limits::LimitsConfig,
     log::{LogConfig, LogFormat},
     problem::{ConfigProblems, Problem},
-    providers::{Environment, ProviderConfig},
+    providers::{Environment, Known, ProviderConfig},
     reference::reference,
     server::{FirstParty, ServerConfig},
-    storage::StorageConfig,
+    site::SiteConfig,
+    storage::{S3Config, StorageConfig},
+    wasm::WasmConfig,
     workers::WorkersConfig,
 };
 use self::{layer::Layer, reader::Reader};
@@ -66,6 +70,10 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Outgoing connections.
     pub egress: EgressConfig,
+    /// Pages and files of text.
+    pub site: SiteConfig,
+    /// Providers that are loaded as components.
+    pub wasm: WasmConfig,
     /// One for every known provider.
     pub providers: BTreeMap<ProviderId, ProviderConfig>,
     entries: Vec<effective::Entry>,
@@ -73,18 +81,22 @@ pub struct Config {
 
 impl Config {
     /// Reads the configuration. Without `file`, the variable `PATCHBAY_CONFIG` names it, or else [`DEFAULT_FILE`] is
-    /// read if it exists. `known` are the providers of this program: each has a section and its plain variables.
+    /// read if it exists. `known` are the providers of this program: each has a section and its plain variables. Where
+    /// components are loaded (`wasm.dir`), each section of `providers` is somebody's.
     ///
     /// # Errors
     /// Everything that is wrong, each with its source.
     pub fn load(
         file: Option<&Path>,
         env: impl IntoIterator<Item = (String, String)>,
-        known: &[ProviderId],
+        known: &[Known],
     ) -> Result<Self, ConfigProblems> {
         let mut problems = Vec::new();
-        let env = environment::read(env, known, &mut problems);
-        let file = file::read(file.or(env.config_file.as_deref()), known, &mut problems);
+        let env: Vec<_> = env.into_iter().collect();
+        let known = &wasm::known(file, &env, known);
+        let ids = Known::ids(known);
+        let env = environment::read(env, &ids, &mut problems);
+        let file = file::read(file.or(env.config_file.as_deref()), &ids, &mut problems);
         let below = [layer::defaults(known)].into_iter().chain(file);
         Self::from_layers(below.chain(env.layers).collect(), known, problems)
     }
@@ -95,17 +107,20 @@ impl Config {
     /// As [`Config::load`].
     pub fn from_environment(
         env: impl IntoIterator<Item = (String, String)>,
-        known: &[ProviderId],
+        known: &[Known],
     ) -> Result<Self, ConfigProblems> {
         let mut problems = Vec::new();
-        let env = environment::read(env, known, &mut problems);
+        let env: Vec<_> = env.into_iter().collect();
+        let known = &wasm::known_by_variables(&env, known);
+        let ids = Known::ids(known);
+        let env = environment::read(env, &ids, &mut problems);
         let below = [layer::defaults(known)].into_iter();
         Self::from_layers(below.chain(env.layers).collect(), known, problems)
     }
 
     /// What holds when nothing is set, whatever files and variables there are.
     #[must_use]
-    pub fn defaults(known: &[ProviderId]) -> Self {
+    pub fn defaults(known: &[Known]) -> Self {
         Self::from_environment([], known).expect("the defaults have no problem")
     }
 
@@ -115,7 +130,7 @@ impl Config {
         effective::render(&self.entries)
     }
 
-    fn from_layers(layers: Vec<Layer>, known: &[ProviderId], problems: Vec<Problem>) -> Result<Self, ConfigProblems> {
+    fn from_layers(layers: Vec<Layer>, known: &[Known], problems: Vec<Problem>) -> Result<Self, ConfigProblems> {
         let mut reader = Reader::new(layers, problems)?;
         let r = &mut reader;
         let server = ServerConfig::read(r);
@@ -127,28 +142,34 @@ impl Config {
             workers: WorkersConfig::read(r),
             limits: LimitsConfig::read(r),
             egress: EgressConfig::read(r),
+            site: SiteConfig::read(r),
+            wasm: WasmConfig::read(r),
             providers: known
                 .iter()
-                .map(|id| (id.clone(), ProviderConfig::read(r, id)))
+                .map(|provider| (provider.id.clone(), ProviderConfig::read(r, provider)))
                 .collect(),
             server,
             storage,
             entries: Vec::new(),
         };
-        config.validate(r);
+        config.validate(r, known);
         let entries = reader.finish()?;
         Ok(Self { entries, ..config })
     }
 
-    fn validate(&self, r: &mut Reader) {
+    fn validate(&self, r: &mut Reader, known: &[Known]) {
         self.server.validate(r);
         self.database.validate(r);
+        self.storage.validate(r, &self.server);
         self.encryption.validate(r);
         self.log.validate(r);
         self.workers.validate(r);
         self.egress.validate(r);
-        for (id, provider) in &self.providers {
-            provider.validate(r, id);
+        self.site.validate(r);
+        for known in known {
+            if let Some(provider) = self.providers.get(&known.id) {
+                provider.validate(r, known);
+            }
         }
     }
 }

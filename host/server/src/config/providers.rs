@@ -13,6 +13,25 @@ use super::{
     workers::MAX_ACTIVE,
 };
 
+/// A provider of this program, as far as the configuration must know it.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Its id, the name of its section.
+    pub id: ProviderId,
+    /// Whether the platform works only with apps that are registered there.
+    pub has_app: bool,
+    /// Whether it has a simulator.
+    pub has_simulator: bool,
+    /// Whether it is offered if nobody says otherwise.
+    pub on: bool,
+}
+
+impl Known {
+    pub(super) fn ids(known: &[Self]) -> Vec<ProviderId> {
+        known.iter().map(|provider| provider.id.clone()).collect()
+    }
+}
+
 /// One provider.
 #[derive(Clone)]
 pub struct ProviderConfig {
@@ -43,19 +62,29 @@ pub enum Environment {
     Simulator,
 }
 
+pub(super) const ENABLED: &str = "providers.*.enabled";
+
 pub(super) const SECTION: Section = Section {
     name: "providers",
     about: "One section for each provider, such as `[providers.example]`. In the names of variables, `<ID>` is its id in \
             capital letters, with `_` for `-`.",
     keys: &[
-        Key::new("providers.*.enabled", Kind::Flag, "Whether it is offered.").or("true"),
+        Key::new(
+            ENABLED,
+            Kind::Flag,
+            "Whether it is offered. Of a built-in provider without a simulator, the default is `false`.",
+        )
+        .or("true"),
         Key::new(
             "providers.*.environment",
             Kind::Choice(Environment::NAMES),
             "`live`: the real platform. `simulator`: a simulator on this machine; accounts and posts made there are \
              marked as simulated.",
         )
-        .or_from("`live` if `client_id` is set, or else `simulator`"),
+        .or_from(
+            "`live` if `client_id` is set, or else `simulator`; of a provider without a simulator, `simulator` if \
+             `simulator_hosts` is set, or else `live`",
+        ),
         Key::new(
             "providers.*.client_id",
             Kind::Text,
@@ -103,21 +132,24 @@ pub(super) const SECTION: Section = Section {
 };
 
 impl ProviderConfig {
-    pub(super) fn read(r: &mut Reader, id: &ProviderId) -> Self {
+    pub(super) fn read(r: &mut Reader, known: &Known) -> Self {
+        let id = &known.id;
         let key = |name: &str| format!("providers.{id}.{name}");
         let enabled = r.flag(&key("enabled"));
         let client_id: Option<String> = r.optional(&key("client_id"));
+        let simulator_hosts = r.addresses(&key("simulator_hosts"));
         let environment = r.optional(&key("environment")).unwrap_or_else(|| {
-            let environment = if client_id.is_some() {
+            let (is_live, from) = if known.has_simulator {
+                (client_id.is_some(), "client_id")
+            } else {
+                (simulator_hosts.is_empty(), "simulator_hosts")
+            };
+            let environment = if is_live {
                 Environment::Live
             } else {
                 Environment::Simulator
             };
-            r.derived(
-                &key("environment"),
-                format!("{:?}", environment.as_str()),
-                &key("client_id"),
-            );
+            r.derived(&key("environment"), format!("{:?}", environment.as_str()), &key(from));
             environment
         });
         let client_secret = r.secret_or_file(&key("client_secret"));
@@ -136,15 +168,22 @@ impl ProviderConfig {
             client_secret,
             redirect_uri,
             webhook_secrets,
-            simulator_hosts: r.addresses(&key("simulator_hosts")),
+            simulator_hosts,
             settings: r.table(&key("settings")),
         }
     }
 
-    pub(super) fn validate(&self, r: &mut Reader, id: &ProviderId) {
+    pub(super) fn validate(&self, r: &mut Reader, known: &Known) {
+        let id = &known.id;
         let key = |name: &str| format!("providers.{id}.{name}");
-        if self.enabled {
+        if self.enabled && known.has_app {
             self.validate_app(r, &key);
+        }
+        let simulated = self.environment == Environment::Simulator;
+        if self.enabled && simulated && !known.has_simulator && self.simulator_hosts.is_empty() {
+            let message = "cannot be \"simulator\": this provider has none. Set simulator_hosts to a server of the \
+                           platform's own software on this machine, or environment = \"live\"";
+            r.problem(&key("environment"), message);
         }
         if let Some(url) = &self.redirect_uri
             && let Err(message) = check_browser_url(url)

@@ -2,7 +2,7 @@
 //! problems come out of one run; a result is only given out when there is none.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
@@ -23,6 +23,8 @@ use super::{
 const NOT_SET: &str = "not set";
 /// Far above what a secret needs.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
+/// Far above what a page of text needs.
+const MAX_PAGE_BYTES: u64 = 256 * 1024;
 /// As much of a wrong value is shown.
 const MAX_SHOWN: usize = 60;
 
@@ -106,6 +108,29 @@ impl Reader {
             pairs.collect()
         };
         self.read(path, read).unwrap_or_default()
+    }
+
+    pub(super) fn files(&mut self, path: &str) -> BTreeMap<String, String> {
+        let read = |value: &Value| {
+            let pairs = value
+                .as_dict()?
+                .iter()
+                .map(|(name, text)| Some((name.clone(), text.as_str()?.to_owned())));
+            pairs.collect()
+        };
+        self.read(path, read).unwrap_or_default()
+    }
+
+    /// The text of the file that a key names.
+    pub(super) fn text_of_file(&mut self, path: &str) -> Option<String> {
+        let file: PathBuf = self.optional(path)?;
+        match file::read_small(&file, MAX_PAGE_BYTES) {
+            Ok(text) => Some(text.expose().clone()),
+            Err(error) => {
+                self.problem(path, format!("{} cannot be read: {error}", file.display()));
+                None
+            }
+        }
     }
 
     pub(super) fn table(&mut self, path: &str) -> serde_json::Map<String, serde_json::Value> {

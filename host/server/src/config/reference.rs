@@ -64,7 +64,9 @@ fn write_section(text: &mut String, section: &Section) {
 
 fn default(key: &Key) -> String {
     match (&key.default, key.kind) {
-        (Default::Unset, Kind::Texts | Kind::Secrets | Kind::Addresses | Kind::Table) => "empty".to_owned(),
+        (Default::Unset, Kind::Texts | Kind::Secrets | Kind::Addresses | Kind::Files | Kind::Table) => {
+            "empty".to_owned()
+        }
         (Default::Unset, _) => "none".to_owned(),
         (Default::Value(value), _) => format!("`{value}`"),
         (Default::Derived(words), _) => (*words).to_owned(),

@@ -28,8 +28,12 @@ pub struct ServerConfig {
     pub max_sockets: usize,
     /// Open connections of one address.
     pub max_sockets_per_ip: usize,
+    /// Origins of pages that may upload.
+    pub upload_origins: Vec<String>,
     /// What browsers may do without a key.
     pub first_party: FirstParty,
+    /// Accounts that came by a connect session need no completion code.
+    pub activate_at_once: bool,
 }
 
 /// What pages in a browser may do without a key.
@@ -86,12 +90,26 @@ pub(super) const SECTION: Section = Section {
         )
         .or("64"),
         Key::new(
+            "server.upload_origins",
+            Kind::Texts,
+            "Origins, such as `https://app.example.com`, whose pages may upload here by tus (CORS). They need a key, which \
+             whoever opens such a page can read: give it the scope `publish` alone. Without any, only pages of this host can.",
+        ),
+        Key::new(
             "server.first_party",
             Kind::Choice(FirstParty::NAMES),
-            "`open`: pages in a browser act as the default tenant without a key. Only allowed if both `listen` and \
-             `public_url` are on loopback.",
+            "`open`: pages in a browser act as the default tenant, and as the operator, without a key. Only allowed if \
+             both `listen` and `public_url` are on loopback.",
         )
         .or("off"),
+        Key::new(
+            "server.activate_at_once",
+            Kind::Flag,
+            "An account that was connected by a connect session is usable at once. Without it, a tenant completes the \
+             session with the code that the browser brings back, so that an account that somebody was talked into \
+             connecting stays unused. For products that use Patchbay for their own accounts.",
+        )
+        .or("false"),
     ],
 };
 
@@ -113,7 +131,9 @@ impl ServerConfig {
             max_upload_bytes: r.whole("server.max_upload_bytes"),
             max_sockets: r.whole("server.max_sockets"),
             max_sockets_per_ip: r.whole("server.max_sockets_per_ip"),
+            upload_origins: r.texts("server.upload_origins"),
             first_party: r.parsed("server.first_party"),
+            activate_at_once: r.flag("server.activate_at_once"),
         }
     }
 
@@ -132,6 +152,15 @@ impl ServerConfig {
                 "server.metrics_listen",
                 "must differ from server.listen: choose another port",
             );
+        }
+        let is_origin = |text: &String| {
+            Url::parse(text)
+                .is_ok_and(|url| check_browser_url(&url).is_ok() && url.origin().ascii_serialization() == *text)
+        };
+        if !self.upload_origins.iter().all(is_origin) {
+            let message = "must be origins as browsers tell them: https:// (http:// on loopback), a host in lower case, and a \
+                           port if it is not the usual one, such as \"https://app.example.com\"";
+            r.problem("server.upload_origins", message);
         }
         if self.max_sockets_per_ip > self.max_sockets {
             r.problem("server.max_sockets_per_ip", "must not be above server.max_sockets");

@@ -23,6 +23,8 @@ pub struct WorkersConfig {
     pub keep_done: TimeDelta,
     /// How long a job that was given up stays.
     pub keep_dead: TimeDelta,
+    /// How long the history of posts' numbers stays.
+    pub keep_metrics: TimeDelta,
     /// Who may call the worker endpoints; if empty, there are none.
     pub secrets: Vec<Secret<String>>,
 }
@@ -57,6 +59,12 @@ pub(super) const SECTION: Section = Section {
         )
         .or("90"),
         Key::new(
+            "workers.keep_metrics_days",
+            Kind::Whole(1, 3_650),
+            "Days that the history of posts' numbers stays. What was told last stays with the post.",
+        )
+        .or("400"),
+        Key::new(
             "workers.secrets",
             Kind::Secrets,
             "Bearer secrets of the worker endpoints, at most two, so that they can be exchanged one after the other. \
@@ -78,6 +86,7 @@ impl WorkersConfig {
             concurrency: r.whole("workers.concurrency"),
             keep_done: TimeDelta::days(r.whole("workers.keep_done_days")),
             keep_dead: TimeDelta::days(r.whole("workers.keep_dead_days")),
+            keep_metrics: TimeDelta::days(r.whole("workers.keep_metrics_days")),
             secrets: r.secrets_or_file("workers.secrets"),
         }
     }

@@ -135,6 +135,7 @@ fn config(address: SocketAddr, folder: &Path, log: &str) -> anyhow::Result<Confi
     let settings = [
         ("PATCHBAY__SERVER__LISTEN", address.to_string()),
         ("PATCHBAY__SERVER__FIRST_PARTY", "open".to_owned()),
+        ("PATCHBAY__SERVER__ACTIVATE_AT_ONCE", "true".to_owned()),
         ("PATCHBAY__STORAGE__DIR", folder.display().to_string()),
         (
             "PATCHBAY__DATABASE__URL",
@@ -144,7 +145,7 @@ fn config(address: SocketAddr, folder: &Path, log: &str) -> anyhow::Result<Confi
     ];
     let environment = settings.into_iter().map(|(name, value)| (name.to_owned(), value));
     // No file: the demo is the same wherever it is started.
-    Config::from_environment(environment, &providers::ids()).map_err(|problems| anyhow::anyhow!("{problems}"))
+    Config::from_environment(environment, &providers::known()).map_err(|problems| anyhow::anyhow!("{problems}"))
 }
 
 /// The product team's own media host, in small.

@@ -44,11 +44,26 @@ impl Report {
             .host
             .app
             .registry
+            .all()
             .iter()
             .map(|r| r.manifest().display_name.to_owned())
             .collect();
         if self.json {
-            self.object(&json!({ "step": "serve", "state": "serving", "url": format!("http://{address}/") }));
+            let controls: Value = serving
+                .host
+                .app
+                .registry
+                .all()
+                .iter()
+                .filter_map(|registered| {
+                    let id = registered.id().as_str();
+                    let stand = serving.simulator(id)?;
+                    Some((id.to_owned(), format!("http://{}/_admin/", stand.admin()).into()))
+                })
+                .collect::<serde_json::Map<_, _>>()
+                .into();
+            let url = format!("http://{address}/");
+            self.object(&json!({ "step": "serve", "state": "serving", "url": url, "controls": controls }));
             return;
         }
         println!("Patchbay is serving at  http://{address}/");
@@ -56,7 +71,7 @@ impl Report {
             "Simulated platforms: {} (nothing reaches the real ones)",
             simulated.join(", ")
         );
-        for registered in serving.host.app.registry.iter() {
+        for registered in serving.host.app.registry.all() {
             if let Some(stand) = serving.simulator(registered.id().as_str()) {
                 println!(
                     "Controls of {}: http://{}/_admin/",
@@ -123,7 +138,7 @@ impl Report {
     /// What the visitor can do now.
     pub fn inviting(&self, address: SocketAddr) {
         if !self.json {
-            println!("\nNow it is yours: open  http://{address}/  in a browser. Ctrl-C ends it.");
+            println!("\nNow it is yours: open the dashboard,  http://{address}/  in a browser. Ctrl-C ends it.");
         }
     }
 

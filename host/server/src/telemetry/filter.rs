@@ -12,18 +12,21 @@ use tracing_subscriber::{
     layer::{Context, Filter},
 };
 
-/// Libraries that handle requests, answers, statements or keys, and at lower levels log pieces of them. Crates called
-/// `<name>_…` are meant too.
+/// Libraries that handle requests, answers, statements or keys, and at lower levels log pieces of them; and the compiler of
+/// components, which logs each instruction. Crates called `<name>_…` are meant too.
 const CAPPED: &[&str] = &[
     "axum",
+    "cranelift",
     "h2",
     "hyper",
     "lambda",
+    "regalloc2",
     "reqwest",
     "rustls",
     "sqlx",
     "tokio_rustls",
     "tower_http",
+    "wasmtime",
 ];
 /// Our own crates start with this.
 const OURS: &str = "patchbay";

@@ -87,6 +87,11 @@ pub const METRICS: &[Metric] = &[
         "Attempts to send an event to an endpoint, by what became of the delivery (pending: it is tried again)",
     ),
     counter(
+        "patchbay_imports_total",
+        &["outcome"],
+        "Imports of media files that came to an end, by outcome: imported, or the code of the failure",
+    ),
+    counter(
         "patchbay_token_refresh_total",
         &["provider", "outcome"],
         "Renewals of access tokens, by outcome",
@@ -111,6 +116,16 @@ pub const METRICS: &[Metric] = &[
         &["provider", "op"],
         CALL,
         "Duration of calls to platforms and receivers",
+    ),
+    counter(
+        "patchbay_component_loads_total",
+        &["outcome"],
+        "Components that were loaded, replaced, removed or refused",
+    ),
+    gauge(
+        "patchbay_components",
+        &["state"],
+        "Components by state: those that serve, and those that cannot be used",
     ),
     counter(
         "patchbay_http_requests_total",

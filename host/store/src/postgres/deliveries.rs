@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
-    model::{Delivery, DeliveryEnd, DeliveryStatus, JobKind, Lease, NewEvent, NextDelivery, Outgoing},
+    model::{Delivery, DeliveryEnd, DeliveryStatus, JobKind, Lease, NewAudit, NewEvent, NextDelivery, Outgoing},
     store::{Cursor, Deliveries, DeliveryFilter, Page, PageRequest, StoreError, StoreResult},
 };
 use patchbay_core::{DeliveryId, EndpointId, JobId, ProviderId, TenantId};
@@ -11,7 +11,9 @@ use sqlx::{PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::{
-    PostgresStore, close,
+    PostgresStore,
+    audits::append,
+    close,
     events::insert_own_event,
     jobs::{end_claim, hold, move_job},
     outbox::{Pushed, add_deliveries},
@@ -94,7 +96,13 @@ impl Deliveries for PostgresStore {
         close(tx, done).await
     }
 
-    async fn redeliver(&self, tenant: TenantId, endpoint: EndpointId, id: DeliveryId) -> StoreResult<Option<Delivery>> {
+    async fn redeliver(
+        &self,
+        tenant: TenantId,
+        endpoint: EndpointId,
+        id: DeliveryId,
+        audit: &NewAudit,
+    ) -> StoreResult<Option<Delivery>> {
         let mut tx = self.begin().await?;
         let end = async {
             let known = read(&mut tx, tenant, id).await?;
@@ -102,6 +110,7 @@ impl Deliveries for PostgresStore {
                 return Ok(None);
             }
             self.send_again(&mut tx, tenant, endpoint, &[id.as_uuid()]).await?;
+            append(self, &mut tx, audit).await?;
             read(&mut tx, tenant, id).await
         }
         .await;
@@ -114,6 +123,7 @@ impl Deliveries for PostgresStore {
         endpoint: EndpointId,
         filter: DeliveryFilter,
         limit: u32,
+        audit: &NewAudit,
     ) -> StoreResult<u64> {
         let mut ids: Vec<Uuid> = Vec::new();
         for status in values::redelivered(filter.status) {
@@ -131,7 +141,14 @@ impl Deliveries for PostgresStore {
             ids.extend(found);
         }
         let mut tx = self.begin().await?;
-        let end = self.send_again(&mut tx, tenant, endpoint, &ids).await;
+        let end = async {
+            self.send_again(&mut tx, tenant, endpoint, &ids).await?;
+            if !ids.is_empty() {
+                append(self, &mut tx, audit).await?;
+            }
+            Ok(())
+        }
+        .await;
         close(tx, end).await?;
         Ok(ids.len() as u64)
     }

@@ -3,13 +3,13 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
-    model::{Endpoint, EndpointChange, NewEndpoint, SealedSecret},
+    model::{Endpoint, EndpointChange, NewAudit, NewEndpoint, SealedSecret},
     store::{Cursor, Endpoints, Page, PageRequest, StoreError, StoreResult},
 };
 use patchbay_core::{EndpointId, TenantId};
 use sqlx::{Postgres, QueryBuilder};
 
-use super::{PostgresStore, close};
+use super::{PostgresStore, audits::append, close};
 use crate::{
     error::db,
     rows::{self, endpoint_columns},
@@ -18,7 +18,12 @@ use crate::{
 
 #[async_trait]
 impl Endpoints for PostgresStore {
-    async fn create_endpoint(&self, endpoint: &NewEndpoint, most: u32) -> StoreResult<Option<Endpoint>> {
+    async fn create_endpoint(
+        &self,
+        endpoint: &NewEndpoint,
+        most: u32,
+        audit: &NewAudit,
+    ) -> StoreResult<Option<Endpoint>> {
         let mut tx = self.begin().await?;
         let end = async {
             // One after another, so that the count is true.
@@ -47,7 +52,11 @@ impl Endpoints for PostgresStore {
             .fetch_optional(&mut *tx)
             .await
             .map_err(db)?;
-            row.as_ref().map(rows::endpoint).transpose()
+            let Some(row) = row else {
+                return Ok(None);
+            };
+            append(self, &mut tx, audit).await?;
+            rows::endpoint(&row).map(Some)
         }
         .await;
         close(tx, end).await
@@ -94,10 +103,13 @@ impl Endpoints for PostgresStore {
         tenant: TenantId,
         id: EndpointId,
         change: &EndpointChange,
+        audit: &NewAudit,
     ) -> StoreResult<Option<Endpoint>> {
-        let events = change.events.as_ref().map(|events| values::json(&events.0));
-        let row = sqlx::query(concat!(
-            "UPDATE webhook_endpoints
+        let mut tx = self.begin().await?;
+        let end = async {
+            let events = change.events.as_ref().map(|events| values::json(&events.0));
+            let row = sqlx::query(concat!(
+                "UPDATE webhook_endpoints
              SET url = COALESCE($3, url),
                  description = CASE WHEN $4 THEN $5 ELSE description END,
                  events = COALESCE($6, events),
@@ -116,20 +128,27 @@ impl Endpoints for PostgresStore {
                  updated_at = COALESCE($8, now())
              WHERE tenant_id = $1 AND id = $2
              RETURNING ",
-            endpoint_columns!()
-        ))
-        .bind(tenant.as_uuid())
-        .bind(id.as_uuid())
-        .bind(change.url.as_ref().map(url::Url::as_str))
-        .bind(change.description.is_some())
-        .bind(change.description.as_ref().and_then(Option::as_ref))
-        .bind(events.transpose()?)
-        .bind(change.enabled.map(values::endpoint_status))
-        .bind(self.test_time())
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(db)?;
-        row.as_ref().map(rows::endpoint).transpose()
+                endpoint_columns!()
+            ))
+            .bind(tenant.as_uuid())
+            .bind(id.as_uuid())
+            .bind(change.url.as_ref().map(url::Url::as_str))
+            .bind(change.description.is_some())
+            .bind(change.description.as_ref().and_then(Option::as_ref))
+            .bind(events.transpose()?)
+            .bind(change.enabled.map(values::endpoint_status))
+            .bind(self.test_time())
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(db)?;
+            let Some(row) = row else {
+                return Ok(None);
+            };
+            append(self, &mut tx, audit).await?;
+            rows::endpoint(&row).map(Some)
+        }
+        .await;
+        close(tx, end).await
     }
 
     async fn rotate_secret(
@@ -138,7 +157,10 @@ impl Endpoints for PostgresStore {
         id: EndpointId,
         secret: &SealedSecret,
         old_until: DateTime<Utc>,
+        audit: &NewAudit,
     ) -> StoreResult<Option<Endpoint>> {
+        let mut tx = self.begin().await?;
+        let end = async {
         let row = sqlx::query(concat!(
             "UPDATE webhook_endpoints
              SET old_secret = secret, old_secret_until = $5, secret = $3, secret_version = $4, updated_at = COALESCE($6, now())
@@ -152,23 +174,38 @@ impl Endpoints for PostgresStore {
         .bind(secret.version)
         .bind(old_until)
         .bind(self.test_time())
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *tx)
         .await
         .map_err(db)?;
-        match row {
-            Some(row) => rows::endpoint(&row).map(Some),
-            None if self.endpoint(tenant, id).await?.is_some() => Err(StoreError::Stale),
-            None => Ok(None),
+        let Some(row) = row else {
+            return match self.endpoint(tenant, id).await? {
+                Some(_) => Err(StoreError::Stale),
+                None => Ok(None),
+            };
+        };
+        append(self, &mut tx, audit).await?;
+        rows::endpoint(&row).map(Some)
         }
+        .await;
+        close(tx, end).await
     }
 
-    async fn delete_endpoint(&self, tenant: TenantId, id: EndpointId) -> StoreResult<bool> {
-        let done = sqlx::query("DELETE FROM webhook_endpoints WHERE tenant_id = $1 AND id = $2")
-            .bind(tenant.as_uuid())
-            .bind(id.as_uuid())
-            .execute(&self.pool)
-            .await
-            .map_err(db)?;
-        Ok(done.rows_affected() > 0)
+    async fn delete_endpoint(&self, tenant: TenantId, id: EndpointId, audit: &NewAudit) -> StoreResult<bool> {
+        let mut tx = self.begin().await?;
+        let end = async {
+            let done = sqlx::query("DELETE FROM webhook_endpoints WHERE tenant_id = $1 AND id = $2")
+                .bind(tenant.as_uuid())
+                .bind(id.as_uuid())
+                .execute(&mut *tx)
+                .await
+                .map_err(db)?;
+            let is_gone = done.rows_affected() > 0;
+            if is_gone {
+                append(self, &mut tx, audit).await?;
+            }
+            Ok(is_gone)
+        }
+        .await;
+        close(tx, end).await
     }
 }

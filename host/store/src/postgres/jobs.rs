@@ -9,14 +9,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
-    model::{Job, JobKind, Lease, NewJob},
+    model::{Job, JobKind, Lease, NewAudit, NewJob},
     store::{Claim, Cursor, DeadFilter, JobEnd, JobStats, Jobs, MAX_LOST, Page, PageRequest, StoreError, StoreResult},
 };
 use patchbay_core::{JobId, TenantId};
 use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
-use super::PostgresStore;
+use super::{PostgresStore, audits::append, close};
 use crate::{
     error::{db, is_duplicate},
     rows::{self, Cells, job_columns},
@@ -219,34 +219,58 @@ impl Jobs for PostgresStore {
         }))
     }
 
-    async fn revive_job(&self, tenant: TenantId, id: JobId) -> StoreResult<Option<bool>> {
-        let known: Option<i32> =
-            sqlx::query_scalar("SELECT 1 FROM jobs WHERE id = $1 AND tenant_id = $2 AND status = 'dead'")
-                .bind(id.as_uuid())
-                .bind(tenant.as_uuid())
-                .fetch_optional(&self.pool)
-                .await
-                .map_err(db)?;
-        if known.is_none() {
-            return Ok(None);
+    async fn revive_job(&self, tenant: TenantId, id: JobId, audit: &NewAudit) -> StoreResult<Option<bool>> {
+        let mut tx = self.begin().await?;
+        let end = async {
+            let known: Option<i32> =
+                sqlx::query_scalar("SELECT 1 FROM jobs WHERE id = $1 AND tenant_id = $2 AND status = 'dead'")
+                    .bind(id.as_uuid())
+                    .bind(tenant.as_uuid())
+                    .fetch_optional(&mut *tx)
+                    .await
+                    .map_err(db)?;
+            if known.is_none() {
+                return Ok(None);
+            }
+            let is_revived = self.revive(&mut tx, &[id.as_uuid()]).await? > 0;
+            if is_revived {
+                append(self, &mut tx, audit).await?;
+            }
+            Ok(Some(is_revived))
         }
-        self.revive(&[id.as_uuid()]).await.map(|revived| Some(revived > 0))
+        .await;
+        close(tx, end).await
     }
 
-    async fn revive_jobs(&self, tenant: TenantId, filter: DeadFilter, limit: u32) -> StoreResult<u64> {
-        let mut query = QueryBuilder::<Postgres>::new("SELECT id FROM jobs");
-        push_dead(&mut query, tenant, filter);
-        query
-            .push(
-                " AND NOT EXISTS (
+    async fn revive_jobs(
+        &self,
+        tenant: TenantId,
+        filter: DeadFilter,
+        limit: u32,
+        audit: &NewAudit,
+    ) -> StoreResult<u64> {
+        let mut tx = self.begin().await?;
+        let end = async {
+            let mut query = QueryBuilder::<Postgres>::new("SELECT id FROM jobs");
+            push_dead(&mut query, tenant, filter);
+            query
+                .push(
+                    " AND NOT EXISTS (
                      SELECT 1
                      FROM jobs AS live
                      WHERE live.target = jobs.target AND live.kind = jobs.kind AND live.status IN ('ready', 'running'))
                  ORDER BY finished_at, id LIMIT ",
-            )
-            .push_bind(i64::from(limit));
-        let ids: Vec<Uuid> = query.build_query_scalar().fetch_all(&self.pool).await.map_err(db)?;
-        self.revive(&ids).await
+                )
+                .push_bind(i64::from(limit));
+            let ids: Vec<Uuid> = query.build_query_scalar().fetch_all(&mut *tx).await.map_err(db)?;
+            let revived = self.revive(&mut tx, &ids).await?;
+            if revived > 0 {
+                append(self, &mut tx, audit).await?;
+            }
+            Ok(revived)
+        }
+        .await;
+        close(tx, end).await
     }
 
     async fn purge_jobs(&self, done: DateTime<Utc>, dead: DateTime<Utc>, limit: u32) -> StoreResult<u64> {
@@ -311,7 +335,7 @@ impl PostgresStore {
     }
 
     /// Makes dead jobs ready, but for those whose target has an unfinished job or comes twice.
-    async fn revive(&self, ids: &[Uuid]) -> StoreResult<u64> {
+    async fn revive(&self, connection: &mut PgConnection, ids: &[Uuid]) -> StoreResult<u64> {
         let revived = sqlx::query(
             "UPDATE jobs
              SET status = 'ready', run_at = COALESCE($2, now()), due_at = COALESCE($2, now()), wake_at = NULL,
@@ -329,7 +353,7 @@ impl PostgresStore {
         )
         .bind(ids)
         .bind(self.test_time())
-        .execute(&self.pool)
+        .execute(connection)
         .await;
         match revived {
             Ok(done) => Ok(done.rows_affected()),

@@ -4,43 +4,32 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
     model::Media,
-    store::{MediaRows, StoreResult},
+    store::{Cursor, MediaRows, Page, PageRequest, StoreResult},
 };
 use patchbay_core::{MediaId, TenantId};
-use sqlx::Row;
+use sqlx::{Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::PostgresStore;
-use crate::{error::db, rows, values};
+use crate::{
+    error::db,
+    rows::{self, media_columns},
+    values,
+};
+
+/// What a tenant keeps and expects. Expired files count until they are taken out: they are still on disk.
+pub(super) const TENANT_BYTES: &str = "
+    SELECT (SELECT COALESCE(SUM(size_bytes), 0) FROM media WHERE tenant_id = $1)::bigint
+        + (SELECT COALESCE(SUM(size_bytes), 0) FROM uploads WHERE tenant_id = $1)::bigint";
 
 #[async_trait]
 impl MediaRows for PostgresStore {
-    async fn add_media(&self, media: &Media) -> StoreResult<()> {
-        let size = media.info.size_bytes.unwrap_or_default();
-        sqlx::query(
-            "INSERT INTO media (tenant_id, id, label, info, size_bytes, sha256, created_at, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        )
-        .bind(media.tenant.as_uuid())
-        .bind(media.id.as_uuid())
-        .bind(media.label.as_deref().map(values::text))
-        .bind(values::json(&media.info)?)
-        .bind(i64::try_from(size).unwrap_or(i64::MAX))
-        .bind(&media.sha256[..])
-        .bind(media.created_at)
-        .bind(media.expires_at)
-        .execute(&self.pool)
-        .await
-        .map_err(db)?;
-        Ok(())
-    }
-
     async fn media(&self, tenant: TenantId, id: MediaId) -> StoreResult<Option<Media>> {
-        let row = sqlx::query(
-            "SELECT tenant_id, id, label, info, sha256, created_at, expires_at
-             FROM media
-             WHERE tenant_id = $1 AND id = $2 AND expires_at >= COALESCE($3, now())",
-        )
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            media_columns!(),
+            " FROM media WHERE tenant_id = $1 AND id = $2 AND expires_at >= COALESCE($3, now())"
+        ))
         .bind(tenant.as_uuid())
         .bind(id.as_uuid())
         .bind(self.test_time())
@@ -50,14 +39,50 @@ impl MediaRows for PostgresStore {
         row.as_ref().map(rows::media).transpose()
     }
 
+    async fn media_list(&self, tenant: TenantId, page: PageRequest) -> StoreResult<Page<Media>> {
+        let mut query = QueryBuilder::<Postgres>::new(concat!(
+            "SELECT ",
+            media_columns!(),
+            " FROM media WHERE expires_at >= COALESCE("
+        ));
+        query.push_bind(self.test_time()).push(", now()) AND tenant_id = ");
+        query.push_bind(tenant.as_uuid());
+        if let Some(after) = page.after {
+            query.push(" AND (created_at, id) < (").push_bind(after.at);
+            query.push(", ").push_bind(after.id).push(")");
+        }
+        query
+            .push(" ORDER BY created_at DESC, id DESC LIMIT ")
+            .push_bind(values::page_rows(page));
+        let found = query.build().fetch_all(&self.pool).await.map_err(db)?;
+        let files = found.iter().map(rows::media).collect::<Result<_, _>>()?;
+        Ok(values::page(files, page, |file: &Media| Cursor {
+            at: file.created_at,
+            id: file.id.as_uuid(),
+        }))
+    }
+
+    async fn known_media(&self, ids: &[MediaId]) -> StoreResult<Vec<MediaId>> {
+        let rows = sqlx::query(
+            "SELECT id FROM media WHERE id = ANY($1)
+             UNION ALL
+             SELECT id FROM uploads WHERE id = ANY($1)",
+        )
+        .bind(ids.iter().map(|id| id.as_uuid()).collect::<Vec<_>>())
+        .fetch_all(&self.pool)
+        .await
+        .map_err(db)?;
+        rows.iter()
+            .map(|row| Ok(MediaId::from_uuid(row.try_get::<Uuid, _>("id").map_err(db)?)))
+            .collect()
+    }
+
     async fn media_bytes(&self, tenant: TenantId) -> StoreResult<u64> {
-        // Expired files count until they are taken out: they are still on disk.
-        let bytes: i64 =
-            sqlx::query_scalar("SELECT COALESCE(SUM(size_bytes), 0)::bigint FROM media WHERE tenant_id = $1")
-                .bind(tenant.as_uuid())
-                .fetch_one(&self.pool)
-                .await
-                .map_err(db)?;
+        let bytes: i64 = sqlx::query_scalar(TENANT_BYTES)
+            .bind(tenant.as_uuid())
+            .fetch_one(&self.pool)
+            .await
+            .map_err(db)?;
         Ok(u64::try_from(bytes).unwrap_or_default())
     }
 

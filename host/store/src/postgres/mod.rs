@@ -4,8 +4,11 @@
 //! No call keeps state in its session, so the store works behind a transaction pooler ([`Options::pooler`]).
 
 mod accounts;
+mod audits;
+mod avatars;
 mod deliveries;
 mod endpoints;
+mod erasures;
 mod events;
 mod flows;
 mod inbox;
@@ -13,6 +16,8 @@ mod jobs;
 mod kept;
 mod keys;
 mod media;
+mod metrics;
+mod operations;
 mod outbox;
 mod post_effects;
 mod posts;
@@ -20,6 +25,7 @@ mod questions;
 mod slot_waits;
 mod slots;
 mod turns;
+mod uploads;
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 

@@ -153,3 +153,14 @@ async fn add_jobs(
     .map_err(db)?;
     Ok(())
 }
+
+/// Whether an endpoint of a tenant wants an event of Patchbay's own of this name.
+pub(super) async fn is_wanted(connection: &mut PgConnection, tenant: TenantId, name: &str) -> StoreResult<bool> {
+    let found = sqlx::query("SELECT tenant_id, id, events, status FROM webhook_endpoints WHERE tenant_id = $1")
+        .bind(tenant.as_uuid())
+        .fetch_all(connection)
+        .await
+        .map_err(db)?;
+    let takers = found.iter().map(rows::taker).collect::<StoreResult<Vec<_>>>()?;
+    Ok(takers.iter().any(|taker| taker.events.take(name, true)))
+}

@@ -5,14 +5,18 @@ use std::{collections::BTreeSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 use patchbay_app::{
-    model::{JobKind, PostRecord},
+    model::{JobKind, MOST_REVIVED, NewEvent, PostRecord, REVIVE_WITHIN},
     store::StoreResult,
 };
-use patchbay_core::{AccountId, JobId, PostId, TenantId};
+use patchbay_core::{AccountId, EventId, JobId, PostId, TenantId};
+use serde_json::json;
 use sqlx::PgConnection;
 
 use super::{
+    PostgresStore,
+    events::add_own_event,
     jobs::finish_job,
+    metrics::watch,
     slot_waits::{self, hand_on},
 };
 use crate::{
@@ -135,6 +139,67 @@ pub(super) async fn wake_open_posts(
     Ok(())
 }
 
+/// Lets an account's posts go on that failed for want of access alone, since it is connected again: those that failed not long
+/// ago, of which nothing was sent that could have had an effect, and which nobody has asked for once more. They begin anew.
+pub(super) async fn revive_posts(
+    store: &PostgresStore,
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    account: AccountId,
+    now: DateTime<Utc>,
+) -> StoreResult<()> {
+    let revived = sqlx::query(concat!(
+        "UPDATE posts
+         SET status = 'queued', checkpoint = NULL, captured = NULL, remote_ref = NULL, failure = NULL, tries = 0,
+             updated_at = $3, finished_at = NULL
+         WHERE tenant_id = $1 AND id IN (
+             SELECT failed.id
+             FROM posts AS failed
+             WHERE failed.tenant_id = $1 AND failed.account_id = $2 AND failed.status = 'failed'
+                 AND failed.finished_at > $4 AND failed.failure ->> 'kind' = 'reauth_required'
+                 AND NOT failed.cancel_requested
+                 AND NOT EXISTS (
+                     SELECT 1
+                     FROM commits
+                     WHERE commits.tenant_id = failed.tenant_id AND commits.post_id = failed.id
+                         AND (commits.answer_status IS NULL OR commits.answer_status NOT BETWEEN 400 AND 499))
+                 AND NOT EXISTS (
+                     SELECT 1
+                     FROM posts AS other
+                     WHERE other.tenant_id = failed.tenant_id AND other.account_id = failed.account_id
+                         AND other.created_at >= failed.created_at AND other.id <> failed.id
+                         AND (other.retry_of = failed.id
+                             OR other.status NOT IN ('failed', 'cancelled') AND other.content - 'consent' = failed.content - 'consent'))
+             ORDER BY failed.created_at, failed.id
+             LIMIT $5)
+         RETURNING ",
+        post_columns!()
+    ))
+    .bind(tenant.as_uuid())
+    .bind(account.as_uuid())
+    .bind(now)
+    .bind(now - REVIVE_WITHIN)
+    .bind(i64::from(MOST_REVIVED))
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(db)?;
+    let mut posts = revived.iter().map(rows::post).collect::<StoreResult<Vec<_>>>()?;
+    posts.sort_by_key(|post| (post.created_at, post.id));
+    for post in posts {
+        let event = NewEvent {
+            id: EventId::from_uuid(store.ids.next()),
+            name: "post.revived".to_owned(),
+            dedupe_key: format!("{}:post.revived:{}", post.id, post.step),
+            account: Some(account),
+            post: Some(post.id),
+            payload: json!({ "account_id": account }),
+        };
+        add_own_event(store, connection, tenant, &post.provider, &event, now).await?;
+        wake_post(connection, JobId::from_uuid(store.ids.next()), tenant, post.id, now).await?;
+    }
+    Ok(())
+}
+
 /// Cancels an account's posts that have not begun. Those whose first step is under way are asked to stop.
 pub(super) async fn cancel_queued_posts(
     connection: &mut PgConnection,
@@ -218,11 +283,15 @@ pub(super) async fn add_remote_ids(
         .execute(&mut *connection)
         .await
         .map_err(db)?;
-    index_remote_ids(connection, &post).await
+    index_remote_ids(connection, &post, now).await
 }
 
-/// Lets a post be found by the ids that are known of it.
-pub(super) async fn index_remote_ids(connection: &mut PgConnection, post: &PostRecord) -> StoreResult<()> {
+/// Lets a post be found by the ids that are known of it, and has its numbers read from time to time.
+pub(super) async fn index_remote_ids(
+    connection: &mut PgConnection,
+    post: &PostRecord,
+    now: DateTime<Utc>,
+) -> StoreResult<()> {
     for id in &post.publication.remote_ids {
         sqlx::query(
             "INSERT INTO post_remote_ids (tenant_id, post_id, remote_id, account_id)
@@ -237,7 +306,7 @@ pub(super) async fn index_remote_ids(connection: &mut PgConnection, post: &PostR
         .await
         .map_err(db)?;
     }
-    Ok(())
+    watch(connection, post, now).await
 }
 
 /// Holds the places of a post for longer.

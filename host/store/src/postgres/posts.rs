@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
-    model::{Commit, DUPLICATE_WINDOW, JobKind, Lease, NewEvent, NewJob, NewPost, PostRecord, PostStatus},
+    model::{Commit, DUPLICATE_WINDOW, JobKind, Lease, NewEvent, NewJob, NewPost, PostOutcome, PostRecord, PostStatus},
     store::{
         CancelOutcome, Cursor, EditOutcome, Enqueued, JobEnd, Mark, Page, PageRequest, PostEdit, PostFilter, Posts,
         QuotaChange, StepRecord, StoreError, StoreResult,
@@ -139,6 +139,30 @@ impl Posts for PostgresStore {
             at: post.created_at,
             id: post.id.as_uuid(),
         }))
+    }
+
+    async fn post_outcomes(
+        &self,
+        tenant: TenantId,
+        account: Option<AccountId>,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        limit: u32,
+    ) -> StoreResult<Vec<PostOutcome>> {
+        let mut query = QueryBuilder::<Postgres>::new(
+            "SELECT status, failure, created_at, scheduled_at, finished_at FROM posts WHERE tenant_id = ",
+        );
+        query.push_bind(tenant.as_uuid());
+        if let Some(account) = account {
+            query.push(" AND account_id = ").push_bind(account.as_uuid());
+        }
+        query.push(" AND created_at >= ").push_bind(from);
+        query.push(" AND created_at < ").push_bind(to);
+        query
+            .push(" ORDER BY created_at DESC, id DESC LIMIT ")
+            .push_bind(i64::from(limit));
+        let found = query.build().fetch_all(&self.pool).await.map_err(db)?;
+        found.iter().map(rows::post_outcome).collect()
     }
 
     async fn mark_about_to(
@@ -300,7 +324,7 @@ impl Posts for PostgresStore {
             .map_err(db)?
             .ok_or(StoreError::Stale)?;
             let post = rows::post(&row)?;
-            index_remote_ids(&mut tx, &post).await?;
+            index_remote_ids(&mut tx, &post, now).await?;
             for event in &record.events {
                 add_own_event(self, &mut tx, tenant, &post.provider, event, now).await?;
             }

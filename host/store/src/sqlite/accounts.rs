@@ -5,10 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
-    model::{Account, AccountStatus, JobKind, NewAccount, NewEvent, NewJob, TokenUpdate},
+    model::{Account, AccountStatus, JobKind, NewAccount, NewAudit, NewEvent, NewJob, TokenUpdate},
     store::{
-        AccountFilter, Accounts, Connected, Constraint, Cursor, Page, PageRequest, RefreshLease, StoreError,
-        StoreResult,
+        AccountFilter, AccountTraces, Accounts, Connected, Constraint, Cursor, NewGrant, Page, PageRequest,
+        RefreshLease, StoreError, StoreResult,
     },
 };
 use patchbay_core::{AccountId, JobId, TenantId};
@@ -16,10 +16,12 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{
     SqliteStore,
+    audits::append,
+    erasures::is_ending,
     events::add_own_event,
     jobs::{finish_job, finish_waiting_job, move_job, put_job},
     maybe_micros, micros,
-    post_effects::{cancel_queued_posts, wake_open_posts},
+    post_effects::{cancel_queued_posts, revive_posts, wake_open_posts},
 };
 use crate::{
     error::db,
@@ -34,16 +36,13 @@ impl Accounts for SqliteStore {
         place(&mut connection, account).await
     }
 
-    async fn finish_connect(
-        &self,
-        to: Connected,
-        account: &NewAccount,
-        tokens: &TokenUpdate,
-        refresh: &NewJob,
-        event: &NewEvent,
-    ) -> StoreResult<Account> {
+    async fn finish_connect(&self, to: Connected, grant: NewGrant<'_>) -> StoreResult<Account> {
+        let NewGrant { account, tokens, .. } = grant;
         let mut tx = self.begin().await?;
         let now = self.time();
+        if is_ending(&mut tx, account.tenant).await? {
+            return Err(StoreError::Conflict(Constraint::Missing));
+        }
         let is_current = place(&mut tx, account).await? == to && tokens.tokens.version == to.next_version;
         if !is_current {
             return Err(StoreError::Stale);
@@ -102,13 +101,43 @@ impl Accounts for SqliteStore {
         let account = rows::account(&row)?;
         let target = to.id.as_uuid();
         match tokens.refresh_due_at {
-            Some(due) => move_job(&mut tx, refresh, target, due, now).await?,
+            Some(due) => move_job(&mut tx, grant.refresh, target, due, now).await?,
             None => finish_waiting_job(&mut tx, JobKind::Refresh, target, now).await?,
         }
         // A disconnect that is not through yet must not end the new grant.
         finish_waiting_job(&mut tx, JobKind::Revoke, target, now).await?;
-        add_own_event(self, &mut tx, account.tenant, &account.provider, event, now).await?;
+        if let Some(job) = grant.revoke {
+            let due = job.run_at.unwrap_or(now);
+            move_job(&mut tx, job, target, due, now).await?;
+        }
+        if let Some(session) = grant.session {
+            let ended = sqlx::query(
+                "UPDATE sessions
+                 SET status = $3, connected_id = $4, missing_scopes = $5, completion_hash = $6, completion_until = $7
+                 WHERE id = $1 AND tenant_id = $2 AND status = 'started'",
+            )
+            .bind(session.id.as_uuid())
+            .bind(account.tenant.as_uuid())
+            .bind(session.status.as_str())
+            .bind(target)
+            .bind(values::json(&session.missing_scopes)?)
+            .bind(&session.code_hash[..])
+            .bind(micros(session.code_until))
+            .execute(&mut *tx)
+            .await
+            .map_err(db)?;
+            if ended.rows_affected() == 0 {
+                return Err(StoreError::Conflict(Constraint::SessionOver));
+            }
+        }
+        for event in grant.events {
+            add_own_event(self, &mut tx, account.tenant, &account.provider, event, now).await?;
+        }
         wake_open_posts(&mut tx, account.tenant, account.id, now).await?;
+        if account.status == AccountStatus::Active {
+            revive_posts(self, &mut tx, account.tenant, account.id, now).await?;
+        }
+        append(self, &mut tx, &grant.audit.clone().to(&account.id)).await?;
         tx.commit().await.map_err(db)?;
         Ok(account)
     }
@@ -152,6 +181,32 @@ impl Accounts for SqliteStore {
             at: account.created_at,
             id: account.id.as_uuid(),
         }))
+    }
+
+    async fn account_traces(&self, tenant: TenantId, id: AccountId) -> StoreResult<AccountTraces> {
+        let refresh = sqlx::query(
+            "SELECT run_at, attempts - CASE WHEN status = 'running' THEN 1 ELSE 0 END AS attempts, last_error
+             FROM jobs
+             WHERE tenant_id = $1 AND target = $2 AND kind = 'refresh' AND status IN ('ready', 'running')",
+        )
+        .bind(tenant.as_uuid())
+        .bind(id.as_uuid())
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(db)?;
+        let webhook = sqlx::query(
+            "SELECT recorded_at
+             FROM events
+             WHERE tenant_id = $1 AND account_id = $2 AND client_id IS NOT NULL
+             ORDER BY recorded_at DESC, id DESC
+             LIMIT 1",
+        )
+        .bind(tenant.as_uuid())
+        .bind(id.as_uuid())
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(db)?;
+        rows::account_traces(refresh.as_ref(), webhook.as_ref())
     }
 
     async fn lease_refresh(
@@ -226,6 +281,7 @@ impl Accounts for SqliteStore {
                  refresh_until = NULL,
                  status_code = CASE WHEN status = 'reauth_required' THEN NULL ELSE status_code END,
                  status = CASE WHEN status = 'reauth_required' THEN 'active' ELSE status END,
+                 refreshed_at = $7,
                  updated_at = $7
              WHERE tenant_id = $1 AND id = $2 AND token_version = $3
              RETURNING ",
@@ -280,6 +336,7 @@ impl Accounts for SqliteStore {
         expected_version: i64,
         code: &str,
         event: &NewEvent,
+        audit: &NewAudit,
     ) -> StoreResult<bool> {
         let mut tx = self.begin().await?;
         let now = self.time();
@@ -303,6 +360,7 @@ impl Accounts for SqliteStore {
         };
         let account = rows::account(&row)?;
         add_own_event(self, &mut tx, tenant, &account.provider, event, now).await?;
+        append(self, &mut tx, audit).await?;
         tx.commit().await.map_err(db)?;
         Ok(true)
     }
@@ -314,6 +372,7 @@ impl Accounts for SqliteStore {
         code: &str,
         revoke: Option<&NewJob>,
         event: &NewEvent,
+        audit: &NewAudit,
     ) -> StoreResult<Option<Account>> {
         let mut tx = self.begin().await?;
         let now = self.time();
@@ -341,8 +400,52 @@ impl Accounts for SqliteStore {
             put_job(&mut tx, job, job.target, now).await?;
         }
         add_own_event(self, &mut tx, tenant, &account.provider, event, now).await?;
+        append(self, &mut tx, audit).await?;
         tx.commit().await.map_err(db)?;
         Ok(Some(account))
+    }
+
+    async fn refuse_pending(
+        &self,
+        tenant: TenantId,
+        id: AccountId,
+        version: i64,
+        event: &NewEvent,
+        audit: &NewAudit,
+    ) -> StoreResult<bool> {
+        let mut tx = self.begin().await?;
+        let now = self.time();
+        let row = sqlx::query(concat!(
+            "UPDATE accounts
+             SET status = 'revoked', status_code = 'not_completed', display_name = NULL, username = NULL,
+                 avatar_url = NULL, profile_url = NULL, refresh_holder = NULL, refresh_until = NULL,
+                 updated_at = $4
+             WHERE tenant_id = $1 AND id = $2 AND token_version = $3 AND status = 'pending'
+             RETURNING ",
+            account_columns!()
+        ))
+        .bind(tenant.as_uuid())
+        .bind(id.as_uuid())
+        .bind(version)
+        .bind(micros(now))
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(db)?;
+        let Some(row) = row else {
+            return Ok(false);
+        };
+        let account = rows::account(&row)?;
+        sqlx::query("DELETE FROM avatars WHERE tenant_id = $1 AND account_id = $2")
+            .bind(tenant.as_uuid())
+            .bind(id.as_uuid())
+            .execute(&mut *tx)
+            .await
+            .map_err(db)?;
+        finish_job(&mut tx, JobKind::Refresh, id.as_uuid(), now).await?;
+        add_own_event(self, &mut tx, tenant, &account.provider, event, now).await?;
+        append(self, &mut tx, audit).await?;
+        tx.commit().await.map_err(db)?;
+        Ok(true)
     }
 
     async fn erase_tokens(&self, tenant: TenantId, id: AccountId) -> StoreResult<()> {
@@ -377,7 +480,7 @@ async fn place(connection: &mut SqliteConnection, account: &NewAccount) -> Store
         return Err(StoreError::Conflict(Constraint::AccountOfOtherTenant));
     }
     let row = sqlx::query(
-        "SELECT id, token_version
+        "SELECT id, token_version, owner, status
          FROM accounts
          WHERE provider = $1 AND client_id = $2 AND remote_id = $3 AND tenant_id = $4",
     )
@@ -392,16 +495,26 @@ async fn place(connection: &mut SqliteConnection, account: &NewAccount) -> Store
         return Ok(Connected {
             id: account.id,
             next_version: 1,
+            accepted: false,
         });
     };
     let cells = rows::Cells::of(&row, "accounts");
+    let status: AccountStatus = cells.name("status")?;
+    if status != AccountStatus::Revoked && cells.text("owner")? != account.owner {
+        return Err(StoreError::Conflict(Constraint::AccountOfOtherOwner));
+    }
     Ok(Connected {
         id: AccountId::from_uuid(cells.uuid("id")?),
         next_version: cells.int("token_version")? + 1,
+        accepted: matches!(status, AccountStatus::Active | AccountStatus::ReauthRequired),
     })
 }
 
-async fn read(connection: &mut SqliteConnection, tenant: TenantId, id: AccountId) -> StoreResult<Option<Account>> {
+pub(super) async fn read(
+    connection: &mut SqliteConnection,
+    tenant: TenantId,
+    id: AccountId,
+) -> StoreResult<Option<Account>> {
     let row = sqlx::query(concat!(
         "SELECT ",
         account_columns!(),

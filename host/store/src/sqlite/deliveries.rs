@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
-    model::{Delivery, DeliveryEnd, DeliveryStatus, JobKind, Lease, NewEvent, NextDelivery, Outgoing},
+    model::{Delivery, DeliveryEnd, DeliveryStatus, JobKind, Lease, NewAudit, NewEvent, NextDelivery, Outgoing},
     store::{Cursor, Deliveries, DeliveryFilter, Page, PageRequest, StoreError, StoreResult},
 };
 use patchbay_core::{DeliveryId, EndpointId, JobId, ProviderId, TenantId};
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{
     SqliteStore,
+    audits::append,
     events::insert_own_event,
     jobs::{end_claim, hold, move_job},
     maybe_micros, micros,
@@ -91,13 +92,20 @@ impl Deliveries for SqliteStore {
         tx.commit().await.map_err(db)
     }
 
-    async fn redeliver(&self, tenant: TenantId, endpoint: EndpointId, id: DeliveryId) -> StoreResult<Option<Delivery>> {
+    async fn redeliver(
+        &self,
+        tenant: TenantId,
+        endpoint: EndpointId,
+        id: DeliveryId,
+        audit: &NewAudit,
+    ) -> StoreResult<Option<Delivery>> {
         let mut tx = self.begin().await?;
         let known = read(&mut tx, tenant, id).await?;
         if known.is_none_or(|delivery| delivery.endpoint != endpoint) {
             return Ok(None);
         }
         self.send_again(&mut tx, tenant, endpoint, &[id.as_uuid()]).await?;
+        append(self, &mut tx, audit).await?;
         let delivery = read(&mut tx, tenant, id).await?;
         tx.commit().await.map_err(db)?;
         Ok(delivery)
@@ -109,6 +117,7 @@ impl Deliveries for SqliteStore {
         endpoint: EndpointId,
         filter: DeliveryFilter,
         limit: u32,
+        audit: &NewAudit,
     ) -> StoreResult<u64> {
         let mut tx = self.begin().await?;
         let mut ids = Vec::new();
@@ -127,6 +136,9 @@ impl Deliveries for SqliteStore {
             ids.extend(found);
         }
         self.send_again(&mut tx, tenant, endpoint, &ids).await?;
+        if !ids.is_empty() {
+            append(self, &mut tx, audit).await?;
+        }
         tx.commit().await.map_err(db)?;
         Ok(ids.len() as u64)
     }

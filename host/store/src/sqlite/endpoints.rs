@@ -3,13 +3,13 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
-    model::{Endpoint, EndpointChange, NewEndpoint, SealedSecret},
+    model::{Endpoint, EndpointChange, NewAudit, NewEndpoint, SealedSecret},
     store::{Cursor, Endpoints, Page, PageRequest, StoreError, StoreResult},
 };
 use patchbay_core::{EndpointId, TenantId};
 use sqlx::{QueryBuilder, Sqlite};
 
-use super::{SqliteStore, micros};
+use super::{SqliteStore, audits::append, micros};
 use crate::{
     error::db,
     rows::{self, endpoint_columns},
@@ -18,7 +18,13 @@ use crate::{
 
 #[async_trait]
 impl Endpoints for SqliteStore {
-    async fn create_endpoint(&self, endpoint: &NewEndpoint, most: u32) -> StoreResult<Option<Endpoint>> {
+    async fn create_endpoint(
+        &self,
+        endpoint: &NewEndpoint,
+        most: u32,
+        audit: &NewAudit,
+    ) -> StoreResult<Option<Endpoint>> {
+        let mut tx = self.begin().await?;
         let row = sqlx::query(concat!(
             "INSERT INTO webhook_endpoints
                  (tenant_id, id, url, description, events, secret, secret_version, status, created_at, updated_at)
@@ -36,10 +42,15 @@ impl Endpoints for SqliteStore {
         .bind(endpoint.secret.version)
         .bind(micros(self.time()))
         .bind(i64::from(most))
-        .fetch_optional(&self.writer)
+        .fetch_optional(&mut *tx)
         .await
         .map_err(db)?;
-        row.as_ref().map(rows::endpoint).transpose()
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        append(self, &mut tx, audit).await?;
+        tx.commit().await.map_err(db)?;
+        rows::endpoint(&row).map(Some)
     }
 
     async fn endpoint(&self, tenant: TenantId, id: EndpointId) -> StoreResult<Option<Endpoint>> {
@@ -83,7 +94,9 @@ impl Endpoints for SqliteStore {
         tenant: TenantId,
         id: EndpointId,
         change: &EndpointChange,
+        audit: &NewAudit,
     ) -> StoreResult<Option<Endpoint>> {
+        let mut tx = self.begin().await?;
         let events = change.events.as_ref().map(|events| values::json(&events.0));
         let row = sqlx::query(concat!(
             "UPDATE webhook_endpoints
@@ -115,10 +128,15 @@ impl Endpoints for SqliteStore {
         .bind(events.transpose()?)
         .bind(change.enabled.map(values::endpoint_status))
         .bind(micros(self.time()))
-        .fetch_optional(&self.writer)
+        .fetch_optional(&mut *tx)
         .await
         .map_err(db)?;
-        row.as_ref().map(rows::endpoint).transpose()
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        append(self, &mut tx, audit).await?;
+        tx.commit().await.map_err(db)?;
+        rows::endpoint(&row).map(Some)
     }
 
     async fn rotate_secret(
@@ -127,7 +145,9 @@ impl Endpoints for SqliteStore {
         id: EndpointId,
         secret: &SealedSecret,
         old_until: DateTime<Utc>,
+        audit: &NewAudit,
     ) -> StoreResult<Option<Endpoint>> {
+        let mut tx = self.begin().await?;
         let row = sqlx::query(concat!(
             "UPDATE webhook_endpoints
              SET old_secret = secret, old_secret_until = $5, secret = $3, secret_version = $4, updated_at = $6
@@ -141,23 +161,33 @@ impl Endpoints for SqliteStore {
         .bind(secret.version)
         .bind(micros(old_until))
         .bind(micros(self.time()))
-        .fetch_optional(&self.writer)
+        .fetch_optional(&mut *tx)
         .await
         .map_err(db)?;
-        match row {
-            Some(row) => rows::endpoint(&row).map(Some),
-            None if self.endpoint(tenant, id).await?.is_some() => Err(StoreError::Stale),
-            None => Ok(None),
-        }
+        let Some(row) = row else {
+            return match self.endpoint(tenant, id).await? {
+                Some(_) => Err(StoreError::Stale),
+                None => Ok(None),
+            };
+        };
+        append(self, &mut tx, audit).await?;
+        tx.commit().await.map_err(db)?;
+        rows::endpoint(&row).map(Some)
     }
 
-    async fn delete_endpoint(&self, tenant: TenantId, id: EndpointId) -> StoreResult<bool> {
+    async fn delete_endpoint(&self, tenant: TenantId, id: EndpointId, audit: &NewAudit) -> StoreResult<bool> {
+        let mut tx = self.begin().await?;
         let done = sqlx::query("DELETE FROM webhook_endpoints WHERE tenant_id = $1 AND id = $2")
             .bind(tenant.as_uuid())
             .bind(id.as_uuid())
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await
             .map_err(db)?;
-        Ok(done.rows_affected() > 0)
+        let is_gone = done.rows_affected() > 0;
+        if is_gone {
+            append(self, &mut tx, audit).await?;
+        }
+        tx.commit().await.map_err(db)?;
+        Ok(is_gone)
     }
 }

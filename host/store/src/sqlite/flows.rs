@@ -1,26 +1,59 @@
-//! Connects under way.
+//! Connects under way, and where they may lead.
 
 use async_trait::async_trait;
 use patchbay_app::{
-    model::{Flow, Session},
-    store::{Flows, StoreResult},
+    model::{Flow, JobKind, NewAudit, NewEvent, SESSION_KEEP, Session, SessionStatus},
+    store::{Completion, Flows, StoreResult},
 };
+use patchbay_core::{AccountId, SessionId, TenantId};
 
-use super::{SqliteStore, micros};
+use super::{
+    SqliteStore, accounts,
+    audits::append,
+    erasures::is_ending,
+    events::add_own_event,
+    jobs::finish_waiting_job,
+    micros,
+    post_effects::{revive_posts, wake_open_posts},
+};
 use crate::{
     error::db,
-    rows::{self, flow_columns},
+    rows::{self, Cells, account_columns, flow_columns, session_columns},
     values,
 };
 
 #[async_trait]
 impl Flows for SqliteStore {
-    async fn start_flow(&self, flow: &Flow) -> StoreResult<()> {
+    async fn start_flow(&self, flow: &Flow, browser: Option<[u8; 32]>) -> StoreResult<bool> {
+        let mut tx = self.begin().await?;
+        let now = self.time();
+        if is_ending(&mut tx, flow.tenant).await? {
+            return Ok(false);
+        }
+        if let Some(session) = flow.session {
+            let started = sqlx::query(
+                "UPDATE sessions
+                 SET status = 'started', cookie_hash = $3
+                 WHERE id = $1 AND tenant_id = $2 AND expires_at >= $5
+                     AND (status = 'open' OR (status = 'started' AND cookie_hash = $4))",
+            )
+            .bind(session.as_uuid())
+            .bind(flow.tenant.as_uuid())
+            .bind(&flow.cookie_hash[..])
+            .bind(browser.as_ref().map(|hash| &hash[..]))
+            .bind(micros(now))
+            .execute(&mut *tx)
+            .await
+            .map_err(db)?;
+            if started.rows_affected() == 0 {
+                return Ok(false);
+            }
+        }
         sqlx::query(
             "INSERT INTO flows
                  (id, tenant_id, owner, provider, state_hash, cookie_hash, sealed, scopes, redirect_uri, return_to,
-                  activate, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                  activate, session_id, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         )
         .bind(flow.id.as_uuid())
         .bind(flow.tenant.as_uuid())
@@ -33,11 +66,13 @@ impl Flows for SqliteStore {
         .bind(&flow.redirect_uri)
         .bind(&flow.return_to)
         .bind(flow.activate)
+        .bind(flow.session.map(SessionId::as_uuid))
         .bind(micros(flow.expires_at))
-        .execute(&self.writer)
+        .execute(&mut *tx)
         .await
         .map_err(db)?;
-        Ok(())
+        tx.commit().await.map_err(db)?;
+        Ok(true)
     }
 
     async fn take_flow(&self, state_hash: [u8; 32]) -> StoreResult<Option<Flow>> {
@@ -55,14 +90,25 @@ impl Flows for SqliteStore {
 
     async fn create_session(&self, session: &Session) -> StoreResult<()> {
         sqlx::query(
-            "INSERT INTO sessions (id, tenant_id, owner, provider, token_hash, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO sessions
+                 (id, tenant_id, owner, provider, token_hash, scopes, account_id, return_to, origins, activate, status,
+                  connected_id, missing_scopes, code, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         )
-        .bind(session.id)
+        .bind(session.id.as_uuid())
         .bind(session.tenant.as_uuid())
         .bind(&session.owner)
         .bind(session.provider.as_str())
         .bind(&session.token_hash[..])
+        .bind(values::json(&session.scopes)?)
+        .bind(session.account.map(AccountId::as_uuid))
+        .bind(&session.return_to)
+        .bind(values::json(&session.origins)?)
+        .bind(session.activate)
+        .bind(session.status.as_str())
+        .bind(session.connected.map(AccountId::as_uuid))
+        .bind(values::json(&session.missing_scopes)?)
+        .bind(&session.code)
         .bind(micros(session.expires_at))
         .execute(&self.writer)
         .await
@@ -71,11 +117,11 @@ impl Flows for SqliteStore {
     }
 
     async fn session(&self, token_hash: [u8; 32]) -> StoreResult<Option<Session>> {
-        let row = sqlx::query(
-            "SELECT id, tenant_id, owner, provider, token_hash, expires_at
-             FROM sessions
-             WHERE token_hash = $1 AND expires_at >= $2",
-        )
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            session_columns!(),
+            " FROM sessions WHERE token_hash = $1 AND expires_at >= $2"
+        ))
         .bind(&token_hash[..])
         .bind(micros(self.time()))
         .fetch_optional(&self.readers)
@@ -84,8 +130,155 @@ impl Flows for SqliteStore {
         row.as_ref().map(rows::session).transpose()
     }
 
+    async fn session_by_id(&self, tenant: TenantId, id: SessionId) -> StoreResult<Option<Session>> {
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            session_columns!(),
+            " FROM sessions WHERE id = $1 AND tenant_id = $2"
+        ))
+        .bind(id.as_uuid())
+        .bind(tenant.as_uuid())
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(db)?;
+        row.as_ref().map(rows::session).transpose()
+    }
+
+    async fn end_session(
+        &self,
+        tenant: TenantId,
+        id: SessionId,
+        status: SessionStatus,
+        code: Option<&str>,
+    ) -> StoreResult<Option<Session>> {
+        let row = sqlx::query(concat!(
+            "UPDATE sessions
+             SET status = $3, code = $4
+             WHERE id = $1 AND tenant_id = $2
+                 AND (status IN ('open', 'started') OR (status = 'pending' AND $3 = 'cancelled'))
+             RETURNING ",
+            session_columns!()
+        ))
+        .bind(id.as_uuid())
+        .bind(tenant.as_uuid())
+        .bind(status.as_str())
+        .bind(code.map(values::text))
+        .fetch_optional(&self.writer)
+        .await
+        .map_err(db)?;
+        match row {
+            Some(row) => rows::session(&row).map(Some),
+            None => self.session_by_id(tenant, id).await,
+        }
+    }
+
+    async fn complete_session(
+        &self,
+        tenant: TenantId,
+        id: SessionId,
+        code_hash: [u8; 32],
+        event: &NewEvent,
+        audit: &NewAudit,
+    ) -> StoreResult<Completion> {
+        let mut tx = self.begin().await?;
+        let row = sqlx::query(
+            "SELECT status, connected_id, completion_hash, completion_until
+             FROM sessions
+             WHERE id = $1 AND tenant_id = $2 AND completion_hash IS NOT NULL",
+        )
+        .bind(id.as_uuid())
+        .bind(tenant.as_uuid())
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(db)?;
+        let now = self.time();
+        let Some(row) = row else {
+            return Ok(Completion::NotPending);
+        };
+        let cells = Cells::of(&row, "sessions");
+        if cells.digest("completion_hash")? != code_hash {
+            return Ok(Completion::Wrong);
+        }
+        let account = AccountId::from_uuid(cells.uuid("connected_id")?);
+        match cells.name("status")? {
+            SessionStatus::Completed => {
+                let account = accounts::read(&mut tx, tenant, account).await?;
+                return Ok(account.map_or(Completion::NotPending, |account| Completion::Active {
+                    account: Box::new(account),
+                    first: false,
+                }));
+            }
+            SessionStatus::Pending if cells.time("completion_until")? < now => return Ok(Completion::Late),
+            SessionStatus::Pending => {}
+            _ => return Ok(Completion::NotPending),
+        }
+        let row = sqlx::query(concat!(
+            "UPDATE accounts
+             SET status = 'active', updated_at = $3
+             WHERE tenant_id = $1 AND id = $2 AND status = 'pending'
+             RETURNING ",
+            account_columns!()
+        ))
+        .bind(tenant.as_uuid())
+        .bind(account.as_uuid())
+        .bind(micros(now))
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(db)?;
+        let Some(row) = row else {
+            return Ok(Completion::NotPending);
+        };
+        let account = rows::account(&row)?;
+        sqlx::query("UPDATE sessions SET status = 'completed' WHERE id = $1 AND tenant_id = $2")
+            .bind(id.as_uuid())
+            .bind(tenant.as_uuid())
+            .execute(&mut *tx)
+            .await
+            .map_err(db)?;
+        finish_waiting_job(&mut tx, JobKind::Revoke, account.id.as_uuid(), now).await?;
+        let event = NewEvent {
+            account: Some(account.id),
+            ..event.clone()
+        };
+        add_own_event(self, &mut tx, tenant, &account.provider, &event, now).await?;
+        wake_open_posts(&mut tx, tenant, account.id, now).await?;
+        revive_posts(self, &mut tx, tenant, account.id, now).await?;
+        append(self, &mut tx, &audit.clone().to(&account.id)).await?;
+        tx.commit().await.map_err(db)?;
+        Ok(Completion::Active {
+            account: Box::new(account),
+            first: true,
+        })
+    }
+
+    async fn connect_origins(&self, tenant: TenantId) -> StoreResult<Vec<String>> {
+        let row = sqlx::query("SELECT connect_origins FROM tenants WHERE id = $1")
+            .bind(tenant.as_uuid())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(db)?;
+        row.map_or(Ok(Vec::new()), |row| Cells::of(&row, "tenants").json("connect_origins"))
+    }
+
+    async fn set_connect_origins(&self, tenant: TenantId, origins: &[String], audit: &NewAudit) -> StoreResult<bool> {
+        let mut tx = self.begin().await?;
+        let set = sqlx::query("UPDATE tenants SET connect_origins = $2 WHERE id = $1")
+            .bind(tenant.as_uuid())
+            .bind(values::json(origins)?)
+            .execute(&mut *tx)
+            .await
+            .map_err(db)?;
+        if set.rows_affected() == 0 {
+            return Ok(false);
+        }
+        append(self, &mut tx, audit).await?;
+        tx.commit().await.map_err(db)?;
+        Ok(true)
+    }
+
     async fn purge_flows(&self, limit: u32) -> StoreResult<u64> {
         let now = micros(self.time());
+        let kept = micros(self.time() - SESSION_KEEP);
         let mut tx = self.begin().await?;
         let flows = sqlx::query(
             "DELETE FROM flows
@@ -102,7 +295,7 @@ impl Flows for SqliteStore {
             "DELETE FROM sessions
              WHERE id IN (SELECT id FROM sessions WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
         )
-        .bind(now)
+        .bind(kept)
         .bind(i64::try_from(left).unwrap_or_default())
         .execute(&mut *tx)
         .await

@@ -9,14 +9,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
-    model::{Job, JobKind, Lease, NewJob},
+    model::{Job, JobKind, Lease, NewAudit, NewJob},
     store::{Claim, Cursor, DeadFilter, JobEnd, JobStats, Jobs, MAX_LOST, Page, PageRequest, StoreError, StoreResult},
 };
 use patchbay_core::{JobId, TenantId};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use super::{SqliteStore, list, maybe_micros, micros};
+use super::{SqliteStore, audits::append, list, maybe_micros, micros};
 use crate::{
     error::db,
     rows::{self, Cells, job_columns},
@@ -224,7 +224,7 @@ impl Jobs for SqliteStore {
         }))
     }
 
-    async fn revive_job(&self, tenant: TenantId, id: JobId) -> StoreResult<Option<bool>> {
+    async fn revive_job(&self, tenant: TenantId, id: JobId, audit: &NewAudit) -> StoreResult<Option<bool>> {
         let mut tx = self.begin().await?;
         let known: Option<i64> =
             sqlx::query_scalar("SELECT 1 FROM jobs WHERE id = $1 AND tenant_id = $2 AND status = 'dead'")
@@ -237,11 +237,20 @@ impl Jobs for SqliteStore {
             return Ok(None);
         }
         let revived = revive(&mut tx, id.as_uuid(), self.time()).await?;
+        if revived {
+            append(self, &mut tx, audit).await?;
+        }
         tx.commit().await.map_err(db)?;
         Ok(Some(revived))
     }
 
-    async fn revive_jobs(&self, tenant: TenantId, filter: DeadFilter, limit: u32) -> StoreResult<u64> {
+    async fn revive_jobs(
+        &self,
+        tenant: TenantId,
+        filter: DeadFilter,
+        limit: u32,
+        audit: &NewAudit,
+    ) -> StoreResult<u64> {
         let mut tx = self.begin().await?;
         let mut query = QueryBuilder::<Sqlite>::new("SELECT id FROM jobs");
         push_dead(&mut query, tenant, filter);
@@ -258,6 +267,9 @@ impl Jobs for SqliteStore {
         let mut revived = 0;
         for id in ids {
             revived += u64::from(revive(&mut tx, id, self.time()).await?);
+        }
+        if revived > 0 {
+            append(self, &mut tx, audit).await?;
         }
         tx.commit().await.map_err(db)?;
         Ok(revived)

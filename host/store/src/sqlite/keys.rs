@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 use patchbay_app::{
-    model::{ApiKey, DataKey, KeyScope, Tenant},
+    model::{ApiKey, DataKey, KeyScope, NewAudit, OperatorSession, Tenant},
     store::{Constraint, Cursor, KeyState, Keys, Page, PageRequest, StoreError, StoreResult},
 };
 use patchbay_core::{ApiKeyId, TenantId};
 use sqlx::{QueryBuilder, Sqlite};
 
-use super::{SqliteStore, maybe_micros, micros};
+use super::{SqliteStore, audits::append, maybe_micros, micros};
 use crate::{
     error::{db, is_duplicate},
     rows::{self, api_key_columns},
@@ -40,7 +40,8 @@ impl Keys for SqliteStore {
             .map_or(Err(StoreError::Conflict(Constraint::Name)), rows::tenant)
     }
 
-    async fn create_tenant(&self, id: TenantId, name: &str) -> StoreResult<Tenant> {
+    async fn create_tenant(&self, id: TenantId, name: &str, audit: &NewAudit) -> StoreResult<Tenant> {
+        let mut tx = self.begin().await?;
         let row = sqlx::query(
             "INSERT INTO tenants (id, name, created_at)
              VALUES ($1, $2, $3)
@@ -50,17 +51,41 @@ impl Keys for SqliteStore {
         .bind(id.as_uuid())
         .bind(name)
         .bind(micros(self.time()))
-        .fetch_optional(&self.writer)
+        .fetch_optional(&mut *tx)
         .await
         .map_err(db)?;
-        row.as_ref()
-            .map_or(Err(StoreError::Conflict(Constraint::Name)), rows::tenant)
+        let Some(row) = row else {
+            return Err(StoreError::Conflict(Constraint::Name));
+        };
+        append(self, &mut tx, audit).await?;
+        tx.commit().await.map_err(db)?;
+        rows::tenant(&row)
+    }
+
+    async fn rename_tenant(&self, id: TenantId, name: &str, audit: &NewAudit) -> StoreResult<Option<Tenant>> {
+        let mut tx = self.begin().await?;
+        let row = sqlx::query(
+            "UPDATE tenants SET name = $2 WHERE id = $1 AND erased_at IS NULL RETURNING id, name, created_at",
+        )
+        .bind(id.as_uuid())
+        .bind(name)
+        .fetch_optional(&mut *tx)
+        .await;
+        let row = match row {
+            Ok(Some(row)) => row,
+            Ok(None) => return Ok(None),
+            Err(error) if is_duplicate(&error) => return Err(StoreError::Conflict(Constraint::Name)),
+            Err(error) => return Err(db(error)),
+        };
+        append(self, &mut tx, audit).await?;
+        tx.commit().await.map_err(db)?;
+        rows::tenant(&row).map(Some)
     }
 
     async fn tenants(&self, page: PageRequest) -> StoreResult<Page<Tenant>> {
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT id, name, created_at FROM tenants");
+        let mut query = QueryBuilder::<Sqlite>::new("SELECT id, name, created_at FROM tenants WHERE erased_at IS NULL");
         if let Some(after) = page.after {
-            query.push(" WHERE (created_at, id) < (").push_bind(micros(after.at));
+            query.push(" AND (created_at, id) < (").push_bind(micros(after.at));
             query.push(", ").push_bind(after.id).push(")");
         }
         query
@@ -75,7 +100,7 @@ impl Keys for SqliteStore {
     }
 
     async fn tenant(&self, id: TenantId) -> StoreResult<Option<Tenant>> {
-        let row = sqlx::query("SELECT id, name, created_at FROM tenants WHERE id = $1")
+        let row = sqlx::query("SELECT id, name, created_at FROM tenants WHERE id = $1 AND erased_at IS NULL")
             .bind(id.as_uuid())
             .fetch_optional(&self.readers)
             .await
@@ -118,6 +143,17 @@ impl Keys for SqliteStore {
         if let Some(row) = active {
             return rows::data_key(&row);
         }
+        let is_destroyed: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM data_keys WHERE tenant_id = $1 AND state = 'destroyed')
+                 OR EXISTS (SELECT 1 FROM erasures WHERE tenant_id = $1 AND kind = 'tenant')",
+        )
+        .bind(key.tenant.as_uuid())
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(db)?;
+        if is_destroyed {
+            return Err(StoreError::Conflict(Constraint::Missing));
+        }
         let stored = sqlx::query(
             "INSERT INTO data_keys (id, tenant_id, wrapped, canary, state)
              VALUES ($1, $2, $3, $4, $5)
@@ -138,7 +174,8 @@ impl Keys for SqliteStore {
         Ok(key)
     }
 
-    async fn create_api_key(&self, key: &ApiKey) -> StoreResult<()> {
+    async fn create_api_key(&self, key: &ApiKey, audit: &NewAudit) -> StoreResult<()> {
+        let mut tx = self.begin().await?;
         let scopes: Vec<_> = key.scopes.iter().copied().map(KeyScope::as_str).collect();
         let stored = sqlx::query(
             "INSERT INTO api_keys
@@ -155,13 +192,16 @@ impl Keys for SqliteStore {
         .bind(maybe_micros(key.expires_at))
         .bind(maybe_micros(key.revoked_at))
         .bind(maybe_micros(key.last_used_at))
-        .execute(&self.writer)
+        .execute(&mut *tx)
         .await;
         match stored {
-            Ok(_) => Ok(()),
-            Err(error) if is_duplicate(&error) => Err(StoreError::Conflict(Constraint::Name)),
-            Err(error) => Err(db(error)),
+            Ok(_) => {}
+            Err(error) if is_duplicate(&error) => return Err(StoreError::Conflict(Constraint::Name)),
+            Err(error) => return Err(db(error)),
         }
+        append(self, &mut tx, audit).await?;
+        tx.commit().await.map_err(db)?;
+        Ok(())
     }
 
     async fn api_key(&self, public_id: &str) -> StoreResult<Option<ApiKey>> {
@@ -198,19 +238,30 @@ impl Keys for SqliteStore {
         Ok(values::page(keys, page, rows::place_of_key))
     }
 
-    async fn revoke_api_key(&self, tenant: TenantId, id: ApiKeyId) -> StoreResult<bool> {
+    async fn revoke_api_key(&self, tenant: TenantId, id: ApiKeyId, audit: &NewAudit) -> StoreResult<bool> {
+        let mut tx = self.begin().await?;
         let done = sqlx::query(
             "UPDATE api_keys
-             SET revoked_at = COALESCE(revoked_at, $3)
-             WHERE tenant_id = $1 AND id = $2",
+             SET revoked_at = $3
+             WHERE tenant_id = $1 AND id = $2 AND revoked_at IS NULL",
         )
         .bind(tenant.as_uuid())
         .bind(id.as_uuid())
         .bind(micros(self.time()))
-        .execute(&self.writer)
+        .execute(&mut *tx)
         .await
         .map_err(db)?;
-        Ok(done.rows_affected() > 0)
+        if done.rows_affected() > 0 {
+            append(self, &mut tx, audit).await?;
+            tx.commit().await.map_err(db)?;
+            return Ok(true);
+        }
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM api_keys WHERE tenant_id = $1 AND id = $2)")
+            .bind(tenant.as_uuid())
+            .bind(id.as_uuid())
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(db)
     }
 
     async fn touch_api_key(&self, id: ApiKeyId) -> StoreResult<()> {
@@ -237,5 +288,87 @@ impl Keys for SqliteStore {
             .map_err(db)?;
         }
         Ok(())
+    }
+
+    async fn start_operator_session(
+        &self,
+        token_hash: [u8; 32],
+        public_id: &str,
+        audit: &NewAudit,
+    ) -> StoreResult<OperatorSession> {
+        let mut tx = self.begin().await?;
+        let now = self.time();
+        sqlx::query(
+            "DELETE FROM operator_sessions
+             WHERE token_hash IN
+                 (SELECT token_hash FROM operator_sessions
+                  WHERE started_at <= $1
+                  ORDER BY started_at
+                  LIMIT 100)",
+        )
+        .bind(micros(now - OperatorSession::LIFE))
+        .execute(&mut *tx)
+        .await
+        .map_err(db)?;
+        let row = sqlx::query(
+            "INSERT INTO operator_sessions (token_hash, public_id, started_at, seen_at)
+             VALUES ($1, $2, $3, $3)
+             RETURNING public_id, started_at, seen_at",
+        )
+        .bind(&token_hash[..])
+        .bind(public_id)
+        .bind(micros(now))
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(db)?;
+        append(self, &mut tx, audit).await?;
+        tx.commit().await.map_err(db)?;
+        rows::operator_session(&row)
+    }
+
+    async fn operator_session(&self, token_hash: [u8; 32]) -> StoreResult<Option<OperatorSession>> {
+        let now = self.time();
+        let row = sqlx::query(
+            "SELECT public_id, started_at, seen_at
+             FROM operator_sessions
+             WHERE token_hash = $1 AND seen_at > $2 AND started_at > $3",
+        )
+        .bind(&token_hash[..])
+        .bind(micros(now - OperatorSession::IDLE))
+        .bind(micros(now - OperatorSession::LIFE))
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(db)?;
+        let Some(found) = row.as_ref().map(rows::operator_session).transpose()? else {
+            return Ok(None);
+        };
+        if found.seen_at > now - OperatorSession::NOTED {
+            return Ok(Some(found));
+        }
+        let row = sqlx::query(
+            "UPDATE operator_sessions
+             SET seen_at = $2
+             WHERE token_hash = $1
+             RETURNING public_id, started_at, seen_at",
+        )
+        .bind(&token_hash[..])
+        .bind(micros(now))
+        .fetch_optional(&self.writer)
+        .await
+        .map_err(db)?;
+        row.as_ref().map(rows::operator_session).transpose()
+    }
+
+    async fn end_operator_session(&self, token_hash: [u8; 32], audit: &NewAudit) -> StoreResult<()> {
+        let mut tx = self.begin().await?;
+        let ended = sqlx::query("DELETE FROM operator_sessions WHERE token_hash = $1")
+            .bind(&token_hash[..])
+            .execute(&mut *tx)
+            .await
+            .map_err(db)?;
+        if ended.rows_affected() > 0 {
+            append(self, &mut tx, audit).await?;
+        }
+        tx.commit().await.map_err(db)
     }
 }

@@ -4,43 +4,32 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
     model::Media,
-    store::{MediaRows, StoreResult},
+    store::{Cursor, MediaRows, Page, PageRequest, StoreResult},
 };
 use patchbay_core::{MediaId, TenantId};
-use sqlx::Row;
+use sqlx::{QueryBuilder, Row, Sqlite};
 use uuid::Uuid;
 
 use super::{SqliteStore, micros};
-use crate::{error::db, rows, values};
+use crate::{
+    error::db,
+    rows::{self, media_columns},
+    values,
+};
+
+/// What a tenant keeps and expects. Expired files count until they are taken out: they are still on disk.
+pub(super) const TENANT_BYTES: &str = "
+    SELECT (SELECT COALESCE(SUM(size_bytes), 0) FROM media WHERE tenant_id = $1)
+        + (SELECT COALESCE(SUM(size_bytes), 0) FROM uploads WHERE tenant_id = $1)";
 
 #[async_trait]
 impl MediaRows for SqliteStore {
-    async fn add_media(&self, media: &Media) -> StoreResult<()> {
-        let size = media.info.size_bytes.unwrap_or_default();
-        sqlx::query(
-            "INSERT INTO media (tenant_id, id, label, info, size_bytes, sha256, created_at, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        )
-        .bind(media.tenant.as_uuid())
-        .bind(media.id.as_uuid())
-        .bind(media.label.as_deref().map(values::text))
-        .bind(values::json(&media.info)?)
-        .bind(i64::try_from(size).unwrap_or(i64::MAX))
-        .bind(&media.sha256[..])
-        .bind(micros(media.created_at))
-        .bind(micros(media.expires_at))
-        .execute(&self.writer)
-        .await
-        .map_err(db)?;
-        Ok(())
-    }
-
     async fn media(&self, tenant: TenantId, id: MediaId) -> StoreResult<Option<Media>> {
-        let row = sqlx::query(
-            "SELECT tenant_id, id, label, info, sha256, created_at, expires_at
-             FROM media
-             WHERE tenant_id = $1 AND id = $2 AND expires_at >= $3",
-        )
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            media_columns!(),
+            " FROM media WHERE tenant_id = $1 AND id = $2 AND expires_at >= $3"
+        ))
         .bind(tenant.as_uuid())
         .bind(id.as_uuid())
         .bind(micros(self.time()))
@@ -50,9 +39,44 @@ impl MediaRows for SqliteStore {
         row.as_ref().map(rows::media).transpose()
     }
 
+    async fn media_list(&self, tenant: TenantId, page: PageRequest) -> StoreResult<Page<Media>> {
+        let mut query =
+            QueryBuilder::<Sqlite>::new(concat!("SELECT ", media_columns!(), " FROM media WHERE expires_at >= "));
+        query.push_bind(micros(self.time())).push(" AND tenant_id = ");
+        query.push_bind(tenant.as_uuid());
+        if let Some(after) = page.after {
+            query.push(" AND (created_at, id) < (").push_bind(micros(after.at));
+            query.push(", ").push_bind(after.id).push(")");
+        }
+        query
+            .push(" ORDER BY created_at DESC, id DESC LIMIT ")
+            .push_bind(values::page_rows(page));
+        let found = query.build().fetch_all(&self.readers).await.map_err(db)?;
+        let files = found.iter().map(rows::media).collect::<Result<_, _>>()?;
+        Ok(values::page(files, page, |file: &Media| Cursor {
+            at: file.created_at,
+            id: file.id.as_uuid(),
+        }))
+    }
+
+    async fn known_media(&self, ids: &[MediaId]) -> StoreResult<Vec<MediaId>> {
+        let mut connection = self.readers.acquire().await.map_err(db)?;
+        let mut known = Vec::new();
+        for id in ids {
+            let is_known: bool = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT 1 FROM media WHERE id = $1) OR EXISTS (SELECT 1 FROM uploads WHERE id = $1)",
+            )
+            .bind(id.as_uuid())
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(db)?;
+            known.extend(is_known.then_some(*id));
+        }
+        Ok(known)
+    }
+
     async fn media_bytes(&self, tenant: TenantId) -> StoreResult<u64> {
-        // Expired files count until they are taken out: they are still on disk.
-        let bytes: i64 = sqlx::query_scalar("SELECT COALESCE(SUM(size_bytes), 0) FROM media WHERE tenant_id = $1")
+        let bytes: i64 = sqlx::query_scalar(TENANT_BYTES)
             .bind(tenant.as_uuid())
             .fetch_one(&self.readers)
             .await

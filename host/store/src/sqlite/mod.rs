@@ -2,8 +2,11 @@
 //! A lock on a file next to the database keeps a second host away for as long as the process lives.
 
 mod accounts;
+mod audits;
+mod avatars;
 mod deliveries;
 mod endpoints;
+mod erasures;
 mod events;
 mod file;
 mod flows;
@@ -11,6 +14,8 @@ mod inbox;
 mod jobs;
 mod keys;
 mod media;
+mod metrics;
+mod operations;
 mod outbox;
 mod post_effects;
 mod posts;
@@ -18,6 +23,7 @@ mod questions;
 mod slot_waits;
 mod slots;
 mod turns;
+mod uploads;
 
 use std::{fs::File, path::Path, sync::Arc, time::Duration};
 
@@ -182,6 +188,10 @@ impl Store for SqliteStore {
         .await
         .map_err(db)?;
         sqlx::query("UPDATE accounts SET refresh_holder = NULL, refresh_until = NULL WHERE refresh_until IS NOT NULL")
+            .execute(&mut *tx)
+            .await
+            .map_err(db)?;
+        sqlx::query("UPDATE uploads SET lease_until = NULL WHERE lease_until IS NOT NULL")
             .execute(&mut *tx)
             .await
             .map_err(db)?;

@@ -83,3 +83,14 @@ pub(super) async fn add_delivery(
     }
     Ok(id)
 }
+
+/// Whether an endpoint of a tenant wants an event of Patchbay's own of this name.
+pub(super) async fn is_wanted(connection: &mut SqliteConnection, tenant: TenantId, name: &str) -> StoreResult<bool> {
+    let found = sqlx::query("SELECT tenant_id, id, events, status FROM webhook_endpoints WHERE tenant_id = $1")
+        .bind(tenant.as_uuid())
+        .fetch_all(connection)
+        .await
+        .map_err(db)?;
+    let takers = found.iter().map(rows::taker).collect::<StoreResult<Vec<_>>>()?;
+    Ok(takers.iter().any(|taker| taker.events.take(name, true)))
+}

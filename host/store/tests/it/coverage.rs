@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{model::*, store::*};
 use patchbay_core::{
-    AccountId, ApiKeyId, DeliveryId, EndpointId, InboxId, JobId, MediaId, PostId, ProviderId, SlotId, TenantId,
+    AccountId, ApiKeyId, DeliveryId, EndpointId, ErasureId, InboxId, JobId, MediaId, PostId, ProviderId, SessionId,
+    SlotId, TenantId,
 };
 use uuid::Uuid;
 
@@ -102,23 +103,37 @@ macro_rules! counted {
 counted! {
     Accounts {
         place_grant(account: &NewAccount) -> Connected;
-        finish_connect(
-            place: Connected, account: &NewAccount, tokens: &TokenUpdate, refresh: &NewJob, event: &NewEvent
-        ) -> Account;
+        finish_connect(place: Connected, grant: NewGrant<'_>) -> Account;
         account(tenant: TenantId, id: AccountId) -> Option<Account>;
         accounts(tenant: TenantId, filter: &AccountFilter, page: PageRequest) -> Page<Account>;
+        account_traces(tenant: TenantId, id: AccountId) -> AccountTraces;
         lease_refresh(
             tenant: TenantId, id: AccountId, expected_version: i64, holder: &str, ttl: Duration
         ) -> RefreshLease;
         swap_tokens(tenant: TenantId, id: AccountId, expected_version: i64, tokens: &TokenUpdate) -> bool;
         release_refresh(tenant: TenantId, id: AccountId, holder: &str) -> ();
         require_reauth(
-            tenant: TenantId, id: AccountId, expected_version: i64, code: &str, event: &NewEvent
+            tenant: TenantId, id: AccountId, expected_version: i64, code: &str, event: &NewEvent, audit: &NewAudit
         ) -> bool;
         begin_disconnect(
-            tenant: TenantId, id: AccountId, code: &str, revoke: Option<&NewJob>, event: &NewEvent
+            tenant: TenantId, id: AccountId, code: &str, revoke: Option<&NewJob>, event: &NewEvent, audit: &NewAudit
         ) -> Option<Account>;
+        refuse_pending(
+            tenant: TenantId, id: AccountId, version: i64, event: &NewEvent, audit: &NewAudit
+        ) -> bool;
         erase_tokens(tenant: TenantId, id: AccountId) -> ();
+    }
+    Avatars {
+        avatar(tenant: TenantId, account: AccountId) -> Option<Avatar>;
+        claim_avatar(tenant: TenantId, account: AccountId, source: &str, seen: Option<DateTime<Utc>>) -> bool;
+        keep_avatar(tenant: TenantId, account: AccountId, source: &str, picture: &Picture) -> ();
+    }
+    Audits {
+        add_audit(audit: &NewAudit) -> AuditEntry;
+        audit(tenant: TenantId, filter: &AuditFilter, page: PageRequest) -> Page<AuditEntry>;
+        audit_chain(tenant: TenantId, after: i64, limit: u32) -> Vec<AuditEntry>;
+        audit_head(tenant: TenantId) -> Option<AuditHead>;
+        audited_tenant(after: Option<TenantId>) -> Option<TenantId>;
     }
     Deliveries {
         deliveries(
@@ -126,20 +141,37 @@ counted! {
         ) -> Page<Delivery>;
         outgoing(tenant: TenantId, id: DeliveryId) -> Option<Outgoing>;
         end_delivery(lease: Lease, tenant: TenantId, id: DeliveryId, end: &DeliveryEnd) -> ();
-        redeliver(tenant: TenantId, endpoint: EndpointId, id: DeliveryId) -> Option<Delivery>;
-        redeliver_window(tenant: TenantId, endpoint: EndpointId, filter: DeliveryFilter, limit: u32) -> u64;
+        redeliver(tenant: TenantId, endpoint: EndpointId, id: DeliveryId, audit: &NewAudit) -> Option<Delivery>;
+        redeliver_window(
+            tenant: TenantId, endpoint: EndpointId, filter: DeliveryFilter, limit: u32, audit: &NewAudit
+        ) -> u64;
         push_to(tenant: TenantId, endpoint: EndpointId, event: &NewEvent) -> Option<Delivery>;
         purge_deliveries(delivered: DateTime<Utc>, undelivered: DateTime<Utc>, limit: u32) -> u64;
     }
     Endpoints {
-        create_endpoint(endpoint: &NewEndpoint, most: u32) -> Option<Endpoint>;
+        create_endpoint(endpoint: &NewEndpoint, most: u32, audit: &NewAudit) -> Option<Endpoint>;
         endpoint(tenant: TenantId, id: EndpointId) -> Option<Endpoint>;
         endpoints(tenant: TenantId, page: PageRequest) -> Page<Endpoint>;
-        change_endpoint(tenant: TenantId, id: EndpointId, change: &EndpointChange) -> Option<Endpoint>;
-        rotate_secret(
-            tenant: TenantId, id: EndpointId, secret: &SealedSecret, old_until: DateTime<Utc>
+        change_endpoint(
+            tenant: TenantId, id: EndpointId, change: &EndpointChange, audit: &NewAudit
         ) -> Option<Endpoint>;
-        delete_endpoint(tenant: TenantId, id: EndpointId) -> bool;
+        rotate_secret(
+            tenant: TenantId, id: EndpointId, secret: &SealedSecret, old_until: DateTime<Utc>, audit: &NewAudit
+        ) -> Option<Endpoint>;
+        delete_endpoint(tenant: TenantId, id: EndpointId, audit: &NewAudit) -> bool;
+    }
+    Erasures {
+        begin_erasure(erasure: &NewErasure, job: &NewJob, audit: &NewAudit) -> Option<Erasure>;
+        erasure(id: ErasureId) -> Option<Erasure>;
+        erase_grant(lease: Lease, erasure: &Erasure, grant: &ErasedGrant) -> ();
+        destroy_data_keys(lease: Lease, erasure: &Erasure) -> ();
+        erase_account(lease: Lease, erasure: &Erasure, account: AccountId, limit: u32) -> u64;
+        tenant_media(tenant: TenantId, after: Option<MediaId>, limit: u32) -> Vec<MediaId>;
+        erase_media(lease: Lease, erasure: &Erasure, media: &[MediaId]) -> ();
+        tenant_uploads(tenant: TenantId, limit: u32) -> Vec<Upload>;
+        erase_uploads(lease: Lease, erasure: &Erasure, uploads: &[MediaId]) -> ();
+        erase_tenant(lease: Lease, erasure: &Erasure, limit: u32) -> u64;
+        finish_erasure(lease: Lease, erasure: &Erasure, audit: &NewAudit) -> ();
     }
     Events {
         store_inbox(webhooks: &[NewWebhook]) -> Vec<StoredInbox>;
@@ -148,10 +180,19 @@ counted! {
         events(tenant: TenantId, filter: &EventFilter, page: PageRequest) -> Page<Event>;
     }
     Flows {
-        start_flow(flow: &Flow) -> ();
+        start_flow(flow: &Flow, browser: Option<[u8; 32]>) -> bool;
         take_flow(state_hash: [u8; 32]) -> Option<Flow>;
         create_session(session: &Session) -> ();
         session(token_hash: [u8; 32]) -> Option<Session>;
+        session_by_id(tenant: TenantId, id: SessionId) -> Option<Session>;
+        end_session(
+            tenant: TenantId, id: SessionId, status: SessionStatus, code: Option<&str>
+        ) -> Option<Session>;
+        complete_session(
+            tenant: TenantId, id: SessionId, code_hash: [u8; 32], event: &NewEvent, audit: &NewAudit
+        ) -> Completion;
+        connect_origins(tenant: TenantId) -> Vec<String>;
+        set_connect_origins(tenant: TenantId, origins: &[String], audit: &NewAudit) -> bool;
         purge_flows(limit: u32) -> u64;
     }
     Jobs {
@@ -165,8 +206,8 @@ counted! {
         next_due(kinds: &[JobKind]) -> Option<DateTime<Utc>>;
         job_stats() -> JobStats;
         dead_jobs(tenant: TenantId, filter: DeadFilter, page: PageRequest) -> Page<Job>;
-        revive_job(tenant: TenantId, id: JobId) -> Option<bool>;
-        revive_jobs(tenant: TenantId, filter: DeadFilter, limit: u32) -> u64;
+        revive_job(tenant: TenantId, id: JobId, audit: &NewAudit) -> Option<bool>;
+        revive_jobs(tenant: TenantId, filter: DeadFilter, limit: u32, audit: &NewAudit) -> u64;
         purge_jobs(done: DateTime<Utc>, dead: DateTime<Utc>, limit: u32) -> u64;
     }
     Keys {
@@ -174,20 +215,34 @@ counted! {
         tenant(id: TenantId) -> Option<Tenant>;
         key_state() -> KeyState;
         add_data_key(key: DataKey) -> DataKey;
-        create_api_key(key: &ApiKey) -> ();
+        create_api_key(key: &ApiKey, audit: &NewAudit) -> ();
         api_key(public_id: &str) -> Option<ApiKey>;
         api_keys(tenant: TenantId, page: PageRequest) -> Page<ApiKey>;
-        create_tenant(id: TenantId, name: &str) -> Tenant;
+        create_tenant(id: TenantId, name: &str, audit: &NewAudit) -> Tenant;
+        rename_tenant(id: TenantId, name: &str, audit: &NewAudit) -> Option<Tenant>;
         tenants(page: PageRequest) -> Page<Tenant>;
-        revoke_api_key(tenant: TenantId, id: ApiKeyId) -> bool;
+        revoke_api_key(tenant: TenantId, id: ApiKeyId, audit: &NewAudit) -> bool;
         touch_api_key(id: ApiKeyId) -> ();
+        start_operator_session(token_hash: [u8; 32], public_id: &str, audit: &NewAudit) -> OperatorSession;
+        operator_session(token_hash: [u8; 32]) -> Option<OperatorSession>;
+        end_operator_session(token_hash: [u8; 32], audit: &NewAudit) -> ();
     }
     MediaRows {
-        add_media(media: &Media) -> ();
         media(tenant: TenantId, id: MediaId) -> Option<Media>;
+        media_list(tenant: TenantId, page: PageRequest) -> Page<Media>;
+        known_media(ids: &[MediaId]) -> Vec<MediaId>;
         media_bytes(tenant: TenantId) -> u64;
         keep_media(tenant: TenantId, id: MediaId, until: DateTime<Utc>) -> ();
         purge_media(limit: u32) -> Vec<MediaId>;
+    }
+    Metrics {
+        due_watches(tenant: TenantId, account: AccountId, limit: u32) -> Vec<MetricWatch>;
+        record_readings(
+            lease: Lease, tenant: TenantId, account: AccountId, readings: &[NewReading]
+        ) -> ();
+        metric_watch(tenant: TenantId, post: PostId) -> Option<MetricWatch>;
+        metric_history(tenant: TenantId, post: PostId, page: PageRequest) -> Page<PastReading>;
+        purge_readings(before: DateTime<Utc>, limit: u32) -> u64;
     }
     Posts {
         enqueue_posts(posts: &[(NewPost, NewJob)]) -> Enqueued;
@@ -196,6 +251,9 @@ counted! {
         post(tenant: TenantId, id: PostId) -> Option<PostRecord>;
         post_by_ref(tenant: TenantId, provider: &ProviderId, remote_ref: &str) -> Option<PostRecord>;
         posts(tenant: TenantId, filter: &PostFilter, page: PageRequest) -> Page<PostRecord>;
+        post_outcomes(
+            tenant: TenantId, account: Option<AccountId>, from: DateTime<Utc>, to: DateTime<Utc>, limit: u32
+        ) -> Vec<PostOutcome>;
         mark_about_to(lease: Lease, tenant: TenantId, post: PostId, step: i64, op: &str) -> Mark;
         keep_receipt(
             tenant: TenantId, post: PostId, step: i64, op: &str, status: u16, receipt: &[u8]
@@ -219,11 +277,34 @@ counted! {
         stray_ref(tenant: TenantId, post: PostId, step: i64) -> Option<String>;
         purge_pull_urls(limit: u32) -> u64;
     }
+    Operations {
+        count_accounts(scope: &Scope, most: u32) -> AccountCounts;
+        count_open_posts(scope: &Scope, most: u32) -> u64;
+        count_waiting(tenant: Option<TenantId>, most: u32) -> u64;
+        count_outcomes(scope: &Scope, span: Span) -> OutcomeCounts;
+        count_jobs(kind: JobKind, most: u32) -> KindCounts;
+        count_dead(tenant: Option<TenantId>, most: u32) -> Vec<(JobKind, u64)>;
+        count_deliveries(tenant: Option<TenantId>, span: Span) -> DeliveryCounts;
+        webhook_times(tenant: Option<TenantId>, span: Span) -> Vec<Duration>;
+        count_refresh_failures(scope: &Scope, span: Span) -> RefreshFailures;
+    }
     Slots {
         take_slot(request: &SlotRequest) -> TakenSlot;
         settle_slot(tenant: TenantId, id: SlotId, after: Duration) -> ();
         pause_window(window: &Window, length: Duration) -> ();
         windows(windows: &[Window]) -> Vec<WindowUse>;
         purge_slots(limit: u32) -> u64;
+    }
+    Uploads {
+        begin_upload(upload: &NewUpload, quota: u64, most: u32) -> BegunUpload;
+        upload(tenant: TenantId, id: MediaId) -> Option<Upload>;
+        lease_upload(tenant: TenantId, id: MediaId, ttl: Duration) -> LeasedUpload;
+        note_upload(lease: UploadLease, progress: &Progress, ttl: Duration, expires_at: DateTime<Utc>) -> ();
+        note_source(lease: UploadLease, seen: &patchbay_app::model::Seen, size: u64, quota: u64) -> bool;
+        fail_import(lease: UploadLease, failure: ImportFailure, expires_at: DateTime<Utc>, event: &NewEvent) -> ();
+        release_upload(lease: UploadLease) -> ();
+        finish_upload(lease: UploadLease, media: &Media, event: Option<&NewEvent>) -> ();
+        delete_upload(tenant: TenantId, id: MediaId) -> Option<Upload>;
+        purge_uploads(limit: u32) -> Vec<Upload>;
     }
 }

@@ -55,9 +55,10 @@ fn both_databases_give_the_same_answers() {
 async fn clear(url: &str) {
     let mut db = PgConnection::connect(url).await.unwrap();
     sqlx::raw_sql(
-        "TRUNCATE api_keys, data_keys, accounts, sessions, flows, posts, post_remote_ids, commits, inbox, events, slots,
-             slot_waits, slot_pauses, observations, pull_urls, media, jobs,
-             webhook_endpoints, deliveries;
+        "TRUNCATE api_keys, data_keys, accounts, sessions, flows, posts, post_remote_ids, metric_watches, metric_readings, commits, inbox, events, slots,
+             slot_waits, slot_pauses, observations, pull_urls, media, uploads, avatars, jobs,
+             webhook_endpoints, deliveries, audit, audit_heads,
+             erasures, erased_grants;
          DELETE FROM tenants WHERE name <> 'default'",
     )
     .execute(&mut db)

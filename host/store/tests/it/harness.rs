@@ -1,20 +1,25 @@
 //! Fresh databases for tests, and the shortest way to put something into one.
 
-use std::{env, future::Future, sync::Arc, time::Duration};
+use std::{
+    env,
+    future::Future,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use patchbay_app::{
     env::{Clock, Env, FixedClock, Ids},
     model::{
-        Account, AccountStatus, AppliedEvent, Content, EventNames, InboxItem, Job, JobKind, Lease, NewAccount,
-        NewEndpoint, NewEvent, NewJob, NewPost, NewWebhook, PostRecord, SealedSecret, SealedTokens, Settled,
-        TokenUpdate, WebhookEnd, WebhookVerdict,
+        Account, AccountStatus, Actor, AppliedEvent, AuditAction, By, Content, EventNames, InboxItem, Job, JobKind,
+        Lease, NewAccount, NewAudit, NewEndpoint, NewEvent, NewJob, NewPost, NewWebhook, PostRecord, SealedSecret,
+        SealedTokens, SessionGrant, Settled, TokenUpdate, WebhookEnd, WebhookVerdict,
     },
-    store::{Claim, Connected, Enqueued, Store, StoreError, StoreResult, StoredInbox},
+    store::{Claim, Connected, Enqueued, NewGrant, Store, StoreError, StoreResult, StoredInbox},
 };
 use patchbay_core::{
-    AccountId, EndpointId, EventId, EventKind, InboxId, IncomingEvent, JobId, PostId, PostKind, PostMode, ProviderId,
-    TenantId,
+    AccountId, AuditId, EndpointId, EventId, EventKind, InboxId, IncomingEvent, JobId, PostId, PostKind, PostMode,
+    ProviderId, TenantId,
 };
 use patchbay_store::{Options, postgres::PostgresStore, sqlite::SqliteStore};
 use serde_json::json;
@@ -27,6 +32,19 @@ pub const MINUTE: Duration = Duration::from_secs(60);
 
 /// The tenant of most tests.
 pub const TENANT: TenantId = TenantId::DEFAULT;
+
+/// A row for the audit log, for tests that look at something else.
+pub static NOTE: LazyLock<NewAudit> = LazyLock::new(|| NewAudit {
+    id: AuditId::from_uuid(Uuid::nil()),
+    tenant: TENANT,
+    by: By {
+        actor: Actor::Cli,
+        request_id: "req".into(),
+    },
+    action: AuditAction::KeyCreated,
+    target: None,
+    detail: json!({}),
+});
 
 /// A store that a test has to itself, with a clock that the test moves.
 #[derive(Clone, Debug)]
@@ -198,11 +216,29 @@ impl World {
     }
 
     pub async fn connect_at(&self, to: Connected, account: &NewAccount) -> StoreResult<Account> {
-        let refresh = self.job(account.tenant, JobKind::Refresh, Uuid::nil());
-        let event = self.event("account.connected");
-        self.store
-            .finish_connect(to, account, &self.tokens(to.next_version), &refresh, &event)
-            .await
+        self.grant(to, account, &self.tokens(to.next_version), None).await
+    }
+
+    /// Stores a grant. A pending account gets the job that ends it in fifteen minutes.
+    pub async fn grant(
+        &self,
+        to: Connected,
+        account: &NewAccount,
+        tokens: &TokenUpdate,
+        session: Option<&SessionGrant>,
+    ) -> StoreResult<Account> {
+        let mut revoke = self.job(account.tenant, JobKind::Revoke, Uuid::nil());
+        revoke.run_at = Some(self.later(15 * MINUTE));
+        let grant = NewGrant {
+            account,
+            tokens,
+            refresh: &self.job(account.tenant, JobKind::Refresh, Uuid::nil()),
+            revoke: Some(&revoke).filter(|_| account.status == AccountStatus::Pending),
+            session,
+            events: &[self.event("account.connected")],
+            audit: &NOTE,
+        };
+        self.store.finish_connect(to, grant).await
     }
 
     /// An active account of [`TENANT`].
@@ -228,6 +264,7 @@ impl World {
                 text: None,
                 media: Vec::new(),
                 options: serde_json::Map::new(),
+                consent: None,
             },
             scheduled_at: None,
             group: None,

@@ -142,7 +142,8 @@ impl Account {
 
     pub(crate) fn avatar_url(&self, size: &str) -> String {
         format!(
-            "https://p16-sign.tiktokcdn-us.com/simulated/{}~{size}.jpeg",
+            "https://{}/simulated/{}~{size}.jpeg",
+            crate::picture::HOST,
             self.username
         )
     }

@@ -141,12 +141,13 @@ fn public_videos(world: &World, open_id: &str) -> Vec<PublicVideo> {
 
 fn written(world: &World, videos: &[PublicVideo], asked: &[String]) -> Vec<Value> {
     let now = world.clock.now();
+    let end = world.switches().counts_end_after_minutes;
     videos
         .iter()
         .map(|video| {
             asked
                 .iter()
-                .filter_map(|name| Some((name.clone(), video_field(video, now, name)?)))
+                .filter_map(|name| Some((name.clone(), video_field(video, now, end, name)?)))
                 .collect::<Map<_, _>>()
                 .into()
         })

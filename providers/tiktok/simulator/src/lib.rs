@@ -12,6 +12,7 @@ mod limits;
 mod media;
 mod oauth;
 mod oracle;
+mod picture;
 mod post;
 mod posting;
 mod process;
@@ -32,7 +33,7 @@ pub use oracle::{Effects, Oracle, PostRecord, UploadRecord};
 pub use patchbay_simkit as simkit;
 pub use post::{FailReason, Flow, Published, Source, Wishes};
 pub use run::{Running, Simulator, StartError, serve};
-pub use stand::stand;
+pub use stand::{consent, for_product, stand};
 pub use switches::{
     ChunkBand, FailureData, MissingFieldScope, ParamSpelling, Pkce, Switches, TokenErrorStatus, TokenProfile,
     UploadContentRange, WebhookStyle,

@@ -26,7 +26,7 @@ use crate::post::FailReason;
 use crate::posting::{creator, init, status};
 use crate::switches::Switches;
 use crate::world::{Door, OPS, World};
-use crate::{control, display, process, upload};
+use crate::{control, display, picture, process, upload};
 
 /// JSON and form bodies are small; media goes to the upload host, which streams.
 const MAX_BODY: usize = 1 << 20;
@@ -134,6 +134,7 @@ impl Running {
         let mut hosts = vec![
             ("www.tiktok.com".to_owned(), self.www),
             ("open.tiktokapis.com".to_owned(), self.api),
+            (picture::HOST.to_owned(), self.www),
         ];
         hosts.extend(upload);
         hosts.sort_unstable();
@@ -328,6 +329,7 @@ fn www_routes() -> Router<Arc<World>> {
     Router::new()
         .route("/v2/auth/authorize", page())
         .route("/v2/auth/authorize/", page())
+        .route("/simulated/{name}", get(picture::show))
 }
 
 fn upload_routes() -> Router<Arc<World>> {

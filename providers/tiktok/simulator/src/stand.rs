@@ -12,14 +12,16 @@ use crate::run::{Running, Simulator};
 /// Starts a simulated TikTok for a product.
 pub fn stand(config: StandConfig) -> Pending<'static, Result<Box<dyn Stand>, String>> {
     Box::pin(async move {
-        let running = Simulator::start(simulator_config(config))
+        let running = Simulator::start(for_product(config))
             .await
             .map_err(|error| error.to_string())?;
         Ok(Box::new(TikTok(running)) as Box<dyn Stand>)
     })
 }
 
-fn simulator_config(config: StandConfig) -> SimulatorConfig {
+/// The set-up of a simulator that plays against a product.
+#[must_use]
+pub fn for_product(config: StandConfig) -> SimulatorConfig {
     let mut simulator = SimulatorConfig {
         client_key: config.client_id,
         client_secret: config.client_secret,
@@ -70,9 +72,13 @@ impl Stand for TikTok {
     }
 }
 
-/// Looks at the page as a browser would, then posts its form (see the README, "Driving the consent page").
-async fn consent(authorize_url: &str) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
-    let client = outbound::client(Duration::from_secs(10))?;
+/// A person at the authorize page: chooses the first account and allows everything. Gives the URL that the browser is
+/// sent back to. Looks at the page as a browser would, then posts its form (see the README, "Driving the consent page").
+///
+/// # Errors
+/// The page or its form refuses.
+pub async fn consent(authorize_url: &str) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+    let client = outbound::loopback_client(Duration::from_secs(10))?;
     let page = client.get(authorize_url).send().await?;
     if !page.status().is_success() {
         return Err(format!("the consent page answered {}", page.status()).into());

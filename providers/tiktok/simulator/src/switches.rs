@@ -56,6 +56,9 @@ pub struct Switches {
     /// Where a media host really listens, since everything is offline: plain HTTP is spoken there.
     pub pull_map: BTreeMap<String, SocketAddr>,
 
+    /// From when on a video's counts do not grow any more, after it became public. `None`: they grow for ever.
+    pub counts_end_after_minutes: Option<i64>,
+
     pub webhook_style: WebhookStyle,
 }
 
@@ -89,6 +92,7 @@ impl Default for Switches {
             owned_domains: Vec::new(),
             owned_prefixes: Vec::new(),
             pull_map: BTreeMap::new(),
+            counts_end_after_minutes: None,
             webhook_style: WebhookStyle::Real,
         }
     }

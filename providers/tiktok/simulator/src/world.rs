@@ -29,7 +29,7 @@ use crate::upload::Upload;
 const MAX_PULLS: usize = 16;
 
 /// The names fault rules and the journal use for operations.
-pub const OPS: [&str; 17] = [
+pub const OPS: [&str; 18] = [
     "authorize",
     "token",
     "revoke",
@@ -43,6 +43,7 @@ pub const OPS: [&str; 17] = [
     "video_list",
     "video_query",
     "upload",
+    "picture",
     "pull",
     "processing",
     "unknown",
@@ -210,6 +211,7 @@ impl Platform for Door {
     fn op(&self, host: &str, method: &Method, path: &str) -> &'static str {
         match (host, method.as_str(), path) {
             ("www", _, "/v2/auth/authorize" | "/v2/auth/authorize/") => "authorize",
+            ("www", "GET", path) if path.starts_with("/simulated/") => "picture",
             ("upload", _, _) => "upload",
             ("api", "POST", "/v2/oauth/token/") => "token",
             ("api", "POST", "/v2/oauth/revoke/") => "revoke",
@@ -246,7 +248,7 @@ impl Platform for Door {
                 description: message.into(),
                 status,
             }),
-            "upload" => StatusCode::from_u16(status.unwrap_or(500))
+            "upload" | "picture" => StatusCode::from_u16(status.unwrap_or(500))
                 .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
                 .into_response(),
             _ => self.0.failure(

@@ -77,6 +77,15 @@ pub(crate) fn revoke(app: &AppCredentials, access_token: SecretRef) -> HttpReque
     ]))
 }
 
+/// Asks for a token of the app itself, which nothing here uses: it tells whether the credentials are good.
+pub(crate) fn app_token(app: &AppCredentials) -> HttpRequest {
+    HttpRequest::new(op::TOKEN_APP, api_url("/v2/oauth/token/")).with_body(Body::Form(vec![
+        ("client_key".into(), app.client_id.as_str().into()),
+        ("client_secret".into(), app.client_secret.clone().into()),
+        ("grant_type".into(), "client_credentials".into()),
+    ]))
+}
+
 /// A good answer of the token endpoint.
 #[derive(Debug)]
 pub(crate) struct Tokens {
@@ -89,21 +98,7 @@ pub(crate) struct Tokens {
 
 /// Reads the answer to [`exchange`] or [`refresh`].
 pub(crate) fn parse_tokens(op: &'static str, response: &HttpResponse) -> Result<Tokens, ProviderError> {
-    if let Some(complaint) = complaint(response) {
-        return Err(error::oauth_refused(op, response, &complaint));
-    }
-    if !response.is_success() {
-        return Err(error::oauth_refused(op, response, &Complaint::default()));
-    }
-    let answer: TokenAnswer = serde_json::from_slice(&response.body)
-        .map_err(|_| error::unexpected(op, "is not a token answer, or has a field of another type"))?;
-    let Some(access_token) = answer.access_token.0 else {
-        return Err(ProviderError::new(
-            ErrorKind::Permanent,
-            "no_access_token",
-            format!("{op}: the answer looks like a success and holds no access token: the client secret may be wrong"),
-        ));
-    };
+    let (access_token, answer) = token_answer(op, response)?;
     let open_id = answer
         .open_id
         .filter(|id| is_opaque_id(id))
@@ -119,6 +114,31 @@ pub(crate) fn parse_tokens(op: &'static str, response: &HttpResponse) -> Result<
             refresh_not_before: None,
         },
     })
+}
+
+/// Reads the answer to [`app_token`].
+pub(crate) fn parse_app_token(response: &HttpResponse) -> Result<(), ProviderError> {
+    token_answer(op::TOKEN_APP, response).map(drop)
+}
+
+/// What every answer of the token endpoint has: a token, or a complaint.
+fn token_answer(op: &'static str, response: &HttpResponse) -> Result<(SecretRef, TokenAnswer), ProviderError> {
+    if let Some(complaint) = complaint(response) {
+        return Err(error::oauth_refused(op, response, &complaint));
+    }
+    if !response.is_success() {
+        return Err(error::oauth_refused(op, response, &Complaint::default()));
+    }
+    let mut answer: TokenAnswer = serde_json::from_slice(&response.body)
+        .map_err(|_| error::unexpected(op, "is not a token answer, or has a field of another type"))?;
+    match answer.access_token.0.take() {
+        Some(token) => Ok((token, answer)),
+        None => Err(ProviderError::new(
+            ErrorKind::Permanent,
+            "no_access_token",
+            format!("{op}: the answer looks like a success and holds no access token: the client secret may be wrong"),
+        )),
+    }
 }
 
 /// Reads the answer to [`revoke`]. Success is an empty body or an empty object.

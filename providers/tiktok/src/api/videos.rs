@@ -1,9 +1,7 @@
 //! Display API: counters of published videos.
 
-use std::collections::BTreeMap;
-
 use chrono::DateTime;
-use patchbay_core::{Body, HttpRequest, HttpResponse, PostMetrics, ProviderError};
+use patchbay_core::{Body, HttpRequest, HttpResponse, Metric, PostMetrics, ProviderError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -35,23 +33,19 @@ pub(crate) fn parse(response: &HttpResponse) -> Result<Vec<PostMetrics>, Provide
 }
 
 fn metrics(video: Video) -> Option<PostMetrics> {
-    let counts = [
-        ("view_count", video.view_count),
-        ("like_count", video.like_count),
-        ("comment_count", video.comment_count),
-        ("share_count", video.share_count),
+    let told = [
+        (Metric::Views, video.view_count),
+        (Metric::Likes, video.like_count),
+        (Metric::Comments, video.comment_count),
+        (Metric::Shares, video.share_count),
     ];
     Some(PostMetrics {
-        remote_id: exact_id(&video.id)?,
         url: https(video.share_url),
-        counts: counts
-            .into_iter()
-            .filter_map(|(name, count)| Some((name.to_owned(), count?)))
-            .collect::<BTreeMap<_, _>>(),
         // Seconds here; the cursor of the list call is in milliseconds.
         created_at: video
             .create_time
             .and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
+        ..PostMetrics::of(exact_id(&video.id)?, told)
     })
 }
 
@@ -66,8 +60,8 @@ struct Video {
     id: Value,
     create_time: Option<i64>,
     share_url: Option<String>,
-    view_count: Option<i64>,
-    like_count: Option<i64>,
-    comment_count: Option<i64>,
-    share_count: Option<i64>,
+    view_count: Option<u64>,
+    like_count: Option<u64>,
+    comment_count: Option<u64>,
+    share_count: Option<u64>,
 }

@@ -28,7 +28,6 @@ pub(super) fn check(post: &Post) -> Vec<FieldIssue> {
             MediaOrigin::Stored | MediaOrigin::Hosted => {}
         }
     }
-    issues.extend(check_branded(post));
     issues.extend(check_covers(post));
     issues
 }
@@ -49,22 +48,6 @@ fn check_url(pointer: String, url: &Url) -> Option<FieldIssue> {
         return issue("credentials", "Leave user name and password out of the address.");
     }
     None
-}
-
-/// Content Sharing Guidelines, point 3: branded content cannot be private.
-fn check_branded(post: &Post) -> Option<FieldIssue> {
-    let branded = post.options.get("brand_content_toggle") == Some(&Value::Bool(true));
-    let private = post
-        .options
-        .get("privacy_level")
-        .is_some_and(|level| level == "SELF_ONLY");
-    (branded && private).then(|| {
-        FieldIssue::new(
-            "/options/privacy_level",
-            "branded_private",
-            "Branded content cannot be private: choose another privacy level, or switch branded content off.",
-        )
-    })
 }
 
 fn check_covers(post: &Post) -> Option<FieldIssue> {

@@ -137,13 +137,6 @@ fn rules_beyond_limits_are_checked_before_anything_is_sent() {
     two_captions.text = Some("again".to_owned());
     check(two_captions, &[("/text", "one_caption")]);
 
-    let branded = with_option(file_post(PostMode::Direct), "brand_content_toggle", json!(true));
-    check(branded.clone(), &[]);
-    check(
-        with_option(branded, "privacy_level", json!("SELF_ONLY")),
-        &[("/options/privacy_level", "branded_private")],
-    );
-
     check(
         with_option(photo_post(PostMode::Direct, 3), "photo_cover_index", json!(2)),
         &[],
@@ -172,4 +165,84 @@ fn rules_beyond_limits_are_checked_before_anything_is_sent() {
     let mut sizeless = file_post(PostMode::Draft);
     sizeless.media[0].info.size_bytes = None;
     check(sizeless, &[("/media/0", "unknown_size")]);
+}
+
+#[test]
+fn branded_content_cannot_be_private() {
+    let provider = tiktok();
+    let check = |post: Post, expected: &[(&str, &str)]| {
+        let issues = provider.manifest().check_post(&post);
+        let found: Vec<_> = issues
+            .iter()
+            .map(|issue| (issue.pointer.as_str(), issue.code.as_ref()))
+            .collect();
+        assert_eq!(found, expected);
+    };
+    let branded = with_option(file_post(PostMode::Direct), "brand_content_toggle", json!(true));
+    check(
+        with_option(branded.clone(), "privacy_level", json!("PUBLIC_TO_EVERYONE")),
+        &[],
+    );
+    check(
+        with_option(branded, "privacy_level", json!("SELF_ONLY")),
+        &[("/options/privacy_level", "branded_private")],
+    );
+}
+
+/// Content Sharing Guidelines, points 2 and 4.
+#[test]
+fn what_is_agreed_to_follows_the_disclosure() {
+    let provider = tiktok();
+    let form = &provider.manifest().form;
+    let links = |option: &str| {
+        let post = with_option(file_post(PostMode::Direct), option, json!(true));
+        form.declaration(&post).unwrap().links.len()
+    };
+    assert_eq!(
+        [
+            links("is_aigc"),
+            links("brand_organic_toggle"),
+            links("brand_content_toggle")
+        ],
+        [1, 1, 2]
+    );
+    assert!(form.declaration(&file_post(PostMode::Draft)).is_none());
+}
+
+#[test]
+fn every_text_for_people_is_there_in_french() {
+    let provider = tiktok();
+    let manifest = provider.manifest();
+    let french = manifest
+        .form
+        .translations
+        .iter()
+        .find(|one| one.language == "fr")
+        .unwrap();
+    let quotas: Vec<_> = manifest
+        .quotas
+        .iter()
+        .map(|quota| quota.name.replace('_', " "))
+        .collect();
+    let mut texts: Vec<&str> = quotas.iter().map(String::as_str).collect();
+    texts.extend(manifest.scopes.iter().map(|scope| scope.purpose));
+    for option in &manifest.options {
+        texts.extend([option.title, option.description]);
+        texts.extend(option.opposite);
+        texts.extend(option.labels.values().copied());
+    }
+    for group in &manifest.form.groups {
+        texts.push(group.title);
+        texts.extend(group.description);
+        texts.extend(group.switch);
+        texts.extend(group.notices.iter().map(|notice| notice.text));
+    }
+    texts.extend(manifest.form.exclusions.iter().map(|exclusion| exclusion.message));
+    texts.extend(manifest.form.declarations.iter().map(|declaration| declaration.text));
+    texts.extend(manifest.form.afterwards);
+    let missing: Vec<_> = texts
+        .into_iter()
+        .filter(|text| !french.texts.contains_key(text))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use patchbay_core::{
-    Auth, Authorize, AuthorizeRequest, Body, Callback, Ctx, ErrorKind, Grant, HttpRequest, PkceChallenge,
+    AppCheck, Auth, Authorize, AuthorizeRequest, Body, Callback, Ctx, ErrorKind, Grant, HttpRequest, PkceChallenge,
     ProviderError, SecretRef, Value, WhoActs,
 };
 use serde_json::json;
@@ -71,6 +71,10 @@ async fn a_redirect_address_that_tiktok_cannot_take_is_named_early() {
     for wrong in [
         "https://a.example/cb?x=1",
         "https://a.example/cb#x",
+        "http://a.example/cb",
+        "https://192.0.2.1/cb",
+        "http://[::1]:8080/cb",
+        "http://localhost/cb",
         &format!("https://a.example/{}", "x".repeat(512)),
     ] {
         let mut request = authorize_request("v");
@@ -81,6 +85,70 @@ async fn a_redirect_address_that_tiktok_cannot_take_is_named_early() {
             ("redirect_uri", WhoActs::Operator)
         );
     }
+}
+
+#[test]
+fn redirect_addresses_of_both_lists_are_taken() {
+    let provider = tiktok();
+    for right in [
+        "https://a.example/cb",
+        "https://a.example:8443/cb/",
+        "http://localhost:3000/cb",
+        "https://127.0.0.1:8080/cb",
+    ] {
+        assert_eq!(
+            provider.oauth().unwrap().redirect_issues(&url(right)),
+            Vec::<String>::new(),
+            "{right}"
+        );
+    }
+    let all_wrong = url(&format!("http://192.0.2.1/{}?a#b", "x".repeat(512)));
+    assert_eq!(provider.oauth().unwrap().redirect_issues(&all_wrong).len(), 4);
+}
+
+#[tokio::test]
+async fn the_app_is_checked_without_an_account() {
+    let check = async |reply: Reply| {
+        let provider = tiktok();
+        let script = Script::new(&*provider, start(), vec![reply]);
+        let app = app();
+        let ctx = Ctx::new(&script, start(), &app, None);
+        let result = provider.oauth().unwrap().check_app(&ctx).await;
+        (result, script.finish())
+    };
+    let token = r#"{"access_token":"clt.example","expires_in":7200,"token_type":"Bearer"}"#;
+    let (result, sent) = check(answer("token.app", 200, token)).await;
+    assert_eq!(result.unwrap(), AppCheck::Accepted);
+    let Body::Form(form) = &sent[0].body else {
+        panic!("not a form")
+    };
+    assert!(
+        form.contains(&("grant_type".into(), "client_credentials".into())),
+        "{form:?}"
+    );
+    for (status, body, code) in [
+        (
+            200,
+            r#"{"error":"invalid_client","error_description":"no","log_id":"l"}"#,
+            "invalid_client",
+        ),
+        // As seen with a wrong secret.
+        (
+            200,
+            r#"{"access_token":"","expires_in":0,"token_type":""}"#,
+            "no_access_token",
+        ),
+        (401, r#"{"error":"invalid_client"}"#, "invalid_client"),
+    ] {
+        let error = check(answer("token.app", status, body)).await.0.unwrap_err();
+        assert_eq!(
+            (error.code.as_ref(), error.who_acts()),
+            (code, WhoActs::Operator),
+            "{body}"
+        );
+    }
+    let error = check(answer("token.app", 503, "")).await.0.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Retryable);
 }
 
 fn callback() -> Callback {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use patchbay_core::{
-    CanPost, Checkpoint, Ctx, ErrorKind, Post, PostMetrics, PostMode, Progress, PublishOptions, WhoActs,
+    CanPost, Checkpoint, Count, Ctx, ErrorKind, Metric, Post, PostMetrics, PostMode, Progress, PublishOptions, WhoActs,
 };
 use serde_json::json;
 
@@ -258,7 +258,7 @@ async fn counters_are_exact_and_asked_for_twenty_ids_at_a_time() {
     assert_eq!(sizes, [20, 20, 1]);
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].remote_id, "7678907398077074696");
-    assert_eq!(found[0].counts["view_count"], 9_007_199_254_740_993);
+    assert_eq!(found[0].counts[&Metric::Views], Count::Of(9_007_199_254_740_993));
     assert_eq!(found[0].url.as_ref().unwrap().path(), "/@ada/video/7678907398077074696");
     assert_eq!(found[0].created_at, Some(start()));
 }

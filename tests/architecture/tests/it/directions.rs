@@ -7,6 +7,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("core", &[]),
     ("providers/*", &["core"]),
     ("providers/*/simulator", &["tests/simkit"]),
+    // The same provider as a component. The SDK's own tool makes components, and knows nothing of Patchbay.
+    ("providers/*/component", &["providers/*"]),
+    ("providers/sdk/pack", &[]),
+    ("examples/wasm-provider-rust", &["core", "providers/sdk"]),
+    ("tests/hostile", &["core", "providers/sdk"]),
+    ("examples/provider", &["core"]),
+    ("examples/provider/simulator", &["tests/simkit"]),
+    ("examples/provider/component", &["examples/provider", "providers/sdk"]),
     ("host/app", &["core"]),
     ("host/egress", &["core", "host/app"]),
     ("host/store", &["core", "host/app"]),
@@ -27,7 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("tests/simkit", &[]),
     ("tests/architecture", &[]),
-    ("tests/conformance", &["core", "tests/simkit"]),
+    ("tests/conformance", &["core", "host/wasm", "tests/simkit"]),
     ("tests/bench", ANY),
     ("tests/rig", ANY),
     ("tests/e2e", ANY),
@@ -48,6 +56,7 @@ const ANY_AND_THE_RIG: &[&str] = &[
     "host/*",
     "providers/*",
     "providers/*/simulator",
+    "examples/provider/simulator",
     "tests/simkit",
     "tests/conformance",
     "tests/rig",
@@ -59,6 +68,10 @@ const ALLOWED_IN_TESTS: &[(&str, &[&str])] = &[
     (
         "providers/*",
         &["providers/*/simulator", "tests/conformance", "tests/simkit"],
+    ),
+    (
+        "examples/provider",
+        &["examples/provider/simulator", "tests/conformance", "tests/simkit"],
     ),
     ("providers/*/simulator", &[]),
     ("host/*", ANY),
@@ -78,6 +91,14 @@ const OUT_OF_REACH: &[(&str, &[&str])] = &[
     ),
     (
         "providers/*/simulator",
+        &["sqlx", "sqlx-core", "wasmtime", "patchbay-core", "patchbay-app"],
+    ),
+    (
+        "examples/provider",
+        &["tokio", "sqlx", "sqlx-core", "axum", "hyper", "reqwest", "wasmtime"],
+    ),
+    (
+        "examples/provider/simulator",
         &["sqlx", "sqlx-core", "wasmtime", "patchbay-core", "patchbay-app"],
     ),
     (
@@ -162,7 +183,7 @@ fn a_simulator_and_its_provider_share_nothing() {
     for (folder, id) in workspace
         .members
         .iter()
-        .filter(|(folder, _)| is_like(folder, "providers/*/simulator"))
+        .filter(|(folder, _)| is_like(folder, "providers/*/simulator") || *folder == "examples/provider/simulator")
     {
         for below in [Use::Normal, Use::Dev]
             .into_iter()

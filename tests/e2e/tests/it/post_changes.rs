@@ -575,3 +575,62 @@ async fn a_post_is_begun_when_the_clocks_of_its_zone_say_so() {
         assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
     }
 }
+
+#[tokio::test]
+async fn what_a_person_agreed_to_is_kept_with_the_post() {
+    on_both(async |world| {
+        let account = world.connect().await;
+        let video = world.video().await;
+        let agreeing = |text: &str| {
+            let mut post = video_post(&account, &video);
+            post["consent"] = json!({ "text": text, "by": "user-17" });
+            post
+        };
+        let plain = "By posting, you agree to TikTok's Music Usage Confirmation.";
+        let id = world.post(&agreeing(plain)).await;
+        let asked = world.now();
+        let post = world.published(&id).await;
+        assert_eq!(
+            (&post["consent"]["text"], &post["consent"]["by"]),
+            (&json!(plain), &json!("user-17"))
+        );
+        let at: chrono::DateTime<chrono::Utc> = post["consent"]["at"].as_str().unwrap().parse().unwrap();
+        assert!((asked - at).abs() < chrono::TimeDelta::minutes(1), "{at} of {asked}");
+
+        // The owner of the account, unless somebody is named; and in each language of the platform.
+        let mut french = agreeing("En publiant, vous acceptez la Confirmation d’utilisation de la musique de TikTok.");
+        french["consent"].as_object_mut().unwrap().remove("by");
+        let id = world.post(&french).await;
+        assert_eq!(
+            world.published(&id).await["consent"]["by"],
+            post_owner(&world.api, &account).await
+        );
+
+        // Another text than the post needs is no agreement to it.
+        let mut branded = agreeing(plain);
+        branded["options"]["brand_content_toggle"] = json!(true);
+        for (wrong, pointer) in [
+            (branded, "/consent/text"),
+            (agreeing("I agree."), "/consent/text"),
+            (agreeing(""), "/consent/text"),
+            (agreeing("a\u{7}b"), "/consent/text"),
+        ] {
+            let problem = world.api.post(POSTS, &wrong).await.problem(422, "invalid");
+            let pointers: Vec<_> = problem["errors"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|one| &one["pointer"])
+                .collect();
+            assert_eq!(pointers, [&json!(pointer)], "{problem}");
+        }
+    })
+    .await;
+}
+
+async fn post_owner(api: &Api, account: &str) -> Value {
+    api.get(&format!("/api/platforms/tiktok/accounts/{account}"))
+        .await
+        .with(200)["owner"]
+        .clone()
+}

@@ -1,7 +1,7 @@
 //! Stored files that the platform fetches from here (T66), and what their URLs tell of an attempt whose answer was lost.
 
 use patchbay_simkit::{Action, Fault, When};
-use patchbay_simulator_tiktok::SimulatorConfig;
+use patchbay_simulator_tiktok::{Oracle, SimulatorConfig};
 use reqwest::Method;
 use serde_json::{Value, json};
 use url::Url;
@@ -259,15 +259,17 @@ async fn attempts_that_are_never_answered_come_later_each_time_and_end() {
 async fn an_attempt_that_has_fetched_is_settled_by_its_webhook_and_never_begun_again() {
     let world = reachable().await;
     let account = world.connect().await;
-    // The answer is so late that the platform has the file, and then it is lost.
-    world
-        .sim
-        .faults()
-        .put("late", Fault::new("video_init", Action::Delay { ms: 4_000 }).once());
+    // The answer waits until the platform has the file, and then it is lost.
+    world.sim.faults().put("held", Fault::new("video_init", Action::Hold));
     let lost = Fault::new("video_init", Action::Drop { when: When::After });
     world.sim.faults().put("lost", lost.once());
     let id = world.post(&hosted_post(&account, &world.video().await)).await;
-    let post = world.follow(&id, |post| post["status"] == "published").await;
+    let fetched = async {
+        let has_it = |oracle: &Oracle| oracle.posts().iter().any(|post| !post.sha256.is_empty());
+        assert!(world.sim.until(has_it).await, "the platform has the file");
+        world.sim.faults().clear("held");
+    };
+    let (post, ()) = tokio::join!(world.follow(&id, |post| post["status"] == "published"), fetched);
     assert_eq!(world.calls("video_init"), 1, "{post}");
     assert_eq!(world.sim.oracle().effects(ADA).posted, 1);
     let seen = journal(&world, &id).await;

@@ -22,7 +22,33 @@ async fn the_whole_story_on_postgresql() {
     on_postgres(story).await;
 }
 
+/// The same source of the provider, as a WebAssembly component.
+mod components {
+    use super::*;
+    use crate::components::{Folder, loading};
+
+    async fn story(database: Database) {
+        let folder = Folder::of_tiktok();
+        let world = super::story_with(database, |setup| loading(setup, &folder)).await;
+        folder.serves(&world.components().await);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_whole_story_on_sqlite() {
+        story(Database::Sqlite).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_whole_story_on_postgresql() {
+        on_postgres(story).await;
+    }
+}
+
 async fn story(database: Database) {
+    story_with(database, |setup| setup).await;
+}
+
+async fn story_with(database: Database, with: impl FnOnce(Setup) -> Setup) -> World {
     let setup = Setup {
         database,
         running: true,
@@ -35,7 +61,8 @@ async fn story(database: Database) {
     let settings = "PATCHBAY__PROVIDERS__TIKTOK__SETTINGS__";
     let chunk: &'static str = format!("{settings}CHUNK_SIZE_BYTES").leak();
     let poll: &'static str = format!("{settings}POLL_MIN_SECONDS").leak();
-    let world = setup.set(chunk, CHUNK.to_string()).set(poll, "2").build().await;
+    let setup = setup.set(chunk, CHUNK.to_string()).set(poll, "2");
+    let world = with(setup).build().await;
     let account = world.connect().await;
 
     let file = media::padded(FILE);
@@ -60,6 +87,7 @@ async fn story(database: Database) {
         "each post is there once"
     );
     disconnect(&world, &account).await;
+    world
 }
 
 /// In real time, the workers at work.
@@ -144,7 +172,7 @@ async fn numbers(world: &World, post: &Value) {
     let metrics = world.api.get(&format!("{POSTS}/{}/metrics", id_of(post))).await.ok();
     let numbers = &metrics["data"][0];
     assert_eq!(numbers["remote_id"], post["remote_ids"][0]);
-    for count in ["view_count", "like_count", "comment_count", "share_count"] {
+    for count in ["views", "likes", "comments", "shares"] {
         assert!(numbers["counts"][count].is_i64(), "{metrics}");
     }
 }

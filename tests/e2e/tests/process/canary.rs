@@ -9,7 +9,7 @@ use patchbay_simulator_tiktok::simkit::{Action, Fault, Outgoing, Signing};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::scan::Canary;
+use crate::scan::{Canary, found_in};
 
 /// The platform's own words in a refusal. The log may hold them, for operators; nobody else is shown them.
 const PLATFORM_TEXT: &str = "platform-words-7f3a9c51d2e84b60";
@@ -48,15 +48,7 @@ async fn no_secret_leaves(world: World, more: Vec<Canary>) {
     let check = world.program.run(&["config", "check"]).await.succeeded();
 
     let mut canaries = more;
-    canaries.extend([
-        Canary::new("client secret", &world.secrets.client_secret),
-        Canary::new("webhook secret", &world.secrets.webhook_secret),
-        Canary::new("worker secret", &world.secrets.worker_secret),
-        Canary::new("master key in hex", &world.secrets.master_key),
-        Canary::new("master key", hex::decode(&world.secrets.master_key).unwrap()),
-        // What stands before it names the key, and is stored and logged on purpose.
-        Canary::new("API key", &key["pb_live_".len() + 13..]),
-    ]);
+    canaries.extend(chosen(&world, &key));
     canaries.extend(from_the_wire(&world));
 
     let answers = [api.heard(), check.stdout().into_bytes(), check.stderr().into_bytes()].concat();
@@ -97,6 +89,75 @@ async fn no_secret_leaves(world: World, more: Vec<Canary>) {
     );
 }
 
+/// Secrets that the test chose, and the API key.
+fn chosen(world: &World, key: &str) -> [Canary; 6] {
+    [
+        Canary::new("client secret", &world.secrets.client_secret),
+        Canary::new("webhook secret", &world.secrets.webhook_secret),
+        Canary::new("worker secret", &world.secrets.worker_secret),
+        Canary::new("master key in hex", &world.secrets.master_key),
+        Canary::new("master key", hex::decode(&world.secrets.master_key).unwrap()),
+        // What stands before it names the key, and is stored and logged on purpose.
+        Canary::new("API key", &key["pb_live_".len() + 13..]),
+    ]
+}
+
+/// What guests of components held at the end of their calls. Tests of lane `wasm`, which builds the component.
+mod components {
+    use std::sync::Arc;
+
+    use patchbay_core::SecretRef;
+    use patchbay_rig::Memories;
+    use patchbay_server::{
+        config::Config,
+        host::{self, Start},
+        providers, serve,
+    };
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::hostile::put_components;
+
+    /// T83: the whole life of an account with a component as its provider, and no secret in the memory of any call.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn t83_no_secret_comes_into_a_guests_memory() {
+        let mut world = World::on_sqlite().await;
+        let folder = put_components(&world, &["tiktok"]);
+        world.program = world
+            .program
+            .with("PATCHBAY__WASM__DIR", folder)
+            .with("PATCHBAY__WASM__COMPILE_SECONDS", "300");
+        let key = world.key().await;
+        let memories = Arc::new(Memories::default());
+        let config = Config::from_environment(world.program.env.clone(), &providers::known()).unwrap();
+        let start = Start {
+            component_memory: Some(memories.clone()),
+            ..Start::default()
+        };
+        let listener = TcpListener::bind(("127.0.0.1", world.program.port)).await.unwrap();
+        let serving = serve::start(host::build(config, start).await.unwrap(), listener)
+            .await
+            .unwrap();
+        let api = Api::new(&format!("http://127.0.0.1:{}", world.program.port), Some(&key));
+        live_a_life(&world, &api).await;
+        serving.stop().await;
+
+        let mut canaries = Vec::from(chosen(&world, &key));
+        canaries.extend(from_the_wire(&world));
+        println!("{} secrets looked for", canaries.len());
+        let all = memories.all();
+        // What the guest does hold is found: a title, and the handle in place of a token.
+        for held in ["by file", SecretRef::account("access_token").as_str()] {
+            assert!(
+                all.windows(held.len()).any(|window| window == held.as_bytes()),
+                "{held}"
+            );
+        }
+        let leaks = leaks_in("memory of a guest", &all, &canaries);
+        assert!(leaks.is_empty(), "{}", leaks.join("\n"));
+    }
+}
+
 /// Connects, publishes, renews, is refused, and disconnects. Returns secrets that a browser is shown on purpose.
 async fn live_a_life(world: &World, api: &Api) -> Vec<Canary> {
     let session = api
@@ -128,28 +189,22 @@ async fn live_a_life(world: &World, api: &Api) -> Vec<Canary> {
     }
     let options = format!("/api/platforms/tiktok/accounts/{account}/publish-options");
     // A platform may repeat what it was sent. It must not end up in the log by that.
-    let heard = world.api_tap.heard();
-    let heard = String::from_utf8_lossy(&heard);
-    let latest = |name: &str| {
-        heard
-            .rsplit(&format!("\"{name}\":\""))
-            .next()
-            .unwrap()
-            .split('"')
-            .next()
-            .unwrap()
-            .to_owned()
-    };
-    let words = format!(
-        "{PLATFORM_TEXT} {} {} {}",
-        latest("access_token"),
-        latest("refresh_token"),
-        &world.secrets.client_secret
-    );
-    let refuse = |code: &str| Action::Error {
-        code: code.to_owned(),
-        status: None,
-        message: Some(words.clone()),
+    let refuse = |code: &str| {
+        let heard = world.api_tap.heard();
+        let heard = String::from_utf8_lossy(&heard);
+        let latest = |name: &str| {
+            let last = heard.rsplit(&format!("\"{name}\":\"")).next().unwrap();
+            last.split('"').next().unwrap().to_owned()
+        };
+        let (access, refresh) = (latest("access_token"), latest("refresh_token"));
+        Action::Error {
+            code: code.to_owned(),
+            status: None,
+            message: Some(format!(
+                "{PLATFORM_TEXT} {access} {refresh} {}",
+                world.secrets.client_secret
+            )),
+        }
     };
     let spam = Fault::new("video_init", refuse("spam_risk_too_many_posts")).once();
     // A post that is refused.
@@ -327,9 +382,8 @@ fn from_the_wire(world: &World) -> Vec<Canary> {
 }
 
 fn leaks_in(place: &str, hay: &[u8], canaries: &[Canary]) -> Vec<String> {
-    let found = canaries.iter().map(|canary| (&canary.name, canary.found_in(hay)));
-    let found = found.filter(|(_, forms)| !forms.is_empty());
+    let found = found_in(hay, canaries).into_iter();
     found
-        .map(|(name, forms)| format!("{place}: {name} as {forms:?}"))
+        .map(|(canary, forms)| format!("{place}: {} as {forms:?}", canary.name))
         .collect()
 }

@@ -277,7 +277,7 @@ async fn the_demo_ends_with_both_posts_published() {
     );
     let port = program.port.to_string();
     let told = program
-        .run(&["demo", "--exit", "--json", "--file-bytes", "40000000", "--port", &port])
+        .run(&["demo", "--exit", "--json", "--file-bytes", "300000000", "--port", &port])
         .await
         .succeeded();
     let told: Vec<Value> = told

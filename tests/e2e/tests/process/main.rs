@@ -7,10 +7,14 @@
 mod canary;
 mod cli;
 mod commits;
+mod components;
+mod doctor;
 mod document;
 mod forms;
+mod hostile;
 mod keys_at_start;
 mod kills;
 mod lambda;
 mod replicas;
 mod scan;
+mod uploads;

@@ -1,5 +1,8 @@
 //! Looks for secrets in what must not hold them: as they are, and encoded.
 
+use std::collections::BTreeSet;
+
+use aho_corasick::AhoCorasick;
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
@@ -47,15 +50,33 @@ impl Canary {
 
     /// In which forms it stands in some bytes.
     pub fn found_in(&self, hay: &[u8]) -> Vec<&'static str> {
-        let mut forms: Vec<_> = self
-            .needles
-            .iter()
-            .filter(|(_, needle)| contains(hay, needle))
-            .map(|(form, _)| *form)
-            .collect();
-        forms.dedup();
-        forms
+        let found = found_in(hay, std::slice::from_ref(self));
+        found.into_iter().flat_map(|(_, forms)| forms).collect()
     }
+}
+
+/// Secrets that stand in some bytes, each with its forms. One pass, however many are looked for.
+pub fn found_in<'a>(hay: &[u8], canaries: &'a [Canary]) -> Vec<(&'a Canary, Vec<&'static str>)> {
+    let needles = canaries.iter().flat_map(|canary| &canary.needles);
+    let search = AhoCorasick::new(needles.map(|(_, needle)| needle)).unwrap();
+    let found: BTreeSet<_> = search
+        .find_overlapping_iter(hay)
+        .map(|found| found.pattern().as_usize())
+        .collect();
+    let mut first = 0;
+    let mut secrets = Vec::new();
+    for canary in canaries {
+        let forms = canary.needles.iter().map(|(form, _)| *form).enumerate();
+        let forms: BTreeSet<_> = forms
+            .filter(|(place, _)| found.contains(&(first + place)))
+            .map(|(_, form)| form)
+            .collect();
+        if !forms.is_empty() {
+            secrets.push((canary, forms.into_iter().collect()));
+        }
+        first += canary.needles.len();
+    }
+    secrets
 }
 
 /// Pieces that cover the secret; a secret that is hardly longer than one is one piece.
@@ -76,20 +97,6 @@ fn base64_at(piece: &[u8], shift: usize, engine: &impl Engine) -> Vec<u8> {
     let text = engine.encode(&padded[..whole]);
     let first = if shift == 0 { 0 } else { shift + 1 };
     text.as_bytes()[first..].to_vec()
-}
-
-fn contains(hay: &[u8], needle: &[u8]) -> bool {
-    let Some((&first, rest)) = needle.split_first() else {
-        return false;
-    };
-    let mut from = 0;
-    while let Some(at) = hay[from..].iter().position(|byte| *byte == first) {
-        from += at + 1;
-        if hay[from..].starts_with(rest) {
-            return true;
-        }
-    }
-    false
 }
 
 #[test]

@@ -122,7 +122,7 @@ async fn start_host(world: &World, number: usize, clock: &Arc<FixedClock>) -> Se
         .with("PATCHBAY__STORAGE__DIR", folder.display().to_string())
         .with("PATCHBAY__WORKERS__ENABLED", "false")
         .with("PATCHBAY__DATABASE__MAX_CONNECTIONS", "6");
-    let config = Config::from_environment(program.env, &providers::ids()).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let config = Config::from_environment(program.env, &providers::known()).unwrap_or_else(|wrong| panic!("{wrong}"));
     let start = Start {
         env: Some(Env {
             clock: clock.clone(),

@@ -1,7 +1,7 @@
 //! Posts on the wire.
 
 use chrono::{DateTime, Utc};
-use patchbay_app::model::{Failure, PostRecord, PostStatus};
+use patchbay_app::model::{Consent, Failure, PostRecord, PostStatus};
 use patchbay_core::{PostKind, PostMode, WhoActs};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -38,6 +38,8 @@ pub struct PostBody {
     /// Options.
     #[schema(value_type = serde_json::Map<String, serde_json::Value>)]
     pub options: serde_json::Map<String, serde_json::Value>,
+    /// What the person agreed to who asked for it.
+    pub consent: Option<ConsentBody>,
     /// The platform's id of the attempt (its publish id), as soon as it is known.
     pub remote_ref: Option<String>,
     /// The platform's ids of what became visible, exact, as text.
@@ -67,6 +69,25 @@ pub struct PostBody {
     pub finished_at: Option<DateTime<Utc>>,
 }
 
+/// What a person agreed to by asking for a post.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ConsentBody {
+    /// Who: your own id of them.
+    #[schema(example = "user-17")]
+    pub by: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The text that stood before them.
+    #[schema(example = "By posting, you agree to our terms.")]
+    pub text: String,
+}
+
+impl From<Consent> for ConsentBody {
+    fn from(Consent { by, at, text }: Consent) -> Self {
+        Self { by, at, text }
+    }
+}
+
 /// Bytes of a transfer.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ProgressBody {
@@ -74,6 +95,15 @@ pub struct ProgressBody {
     pub done_bytes: u64,
     /// In all.
     pub total_bytes: u64,
+}
+
+impl From<patchbay_core::ByteProgress> for ProgressBody {
+    fn from(bytes: patchbay_core::ByteProgress) -> Self {
+        Self {
+            done_bytes: bytes.done,
+            total_bytes: bytes.total,
+        }
+    }
 }
 
 /// Why a post is not published.
@@ -115,16 +145,14 @@ impl From<PostRecord> for PostBody {
             progress: checkpoint
                 .as_ref()
                 .and_then(|checkpoint| checkpoint.progress)
-                .map(|bytes| ProgressBody {
-                    done_bytes: bytes.done,
-                    total_bytes: bytes.total,
-                }),
+                .map(ProgressBody::from),
             phase: checkpoint.map(|checkpoint| checkpoint.phase),
             kind: post.content.kind,
             mode: post.content.mode,
             title: post.content.title,
             text: post.content.text,
             options: post.content.options,
+            consent: post.content.consent.map(ConsentBody::from),
             remote_ref: post.remote_ref,
             remote_ids: post.publication.remote_ids,
             url: post.publication.url.map(Into::into),

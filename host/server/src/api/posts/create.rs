@@ -28,9 +28,11 @@ use super::{
     },
     body::{PostAnswer, PostBody},
     find, show_all, version,
-    wanted::{NewPost, NewPosts},
+    wanted::NewPosts,
 };
 use crate::host::Host;
+
+pub use super::wanted::NewPost;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Most targets of one request.
@@ -254,7 +256,8 @@ fn budgets(host: &Host, limits: &[LimitUse]) -> Vec<Budget> {
     limits.iter().map(|limit| Budget::of_platform(limit, now)).collect()
 }
 
-fn tell(headers: &[(&'static str, &str)], replayed: bool, response: &mut Response) {
+/// Adds headers, and whether the answer is to an earlier request.
+pub fn tell(headers: &[(&'static str, &str)], replayed: bool, response: &mut Response) {
     let replayed = ("idempotency-replayed", if replayed { "true" } else { "false" });
     for (name, value) in headers.iter().chain([&replayed]) {
         if let Ok(value) = HeaderValue::from_str(value) {

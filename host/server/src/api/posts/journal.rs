@@ -2,7 +2,11 @@
 
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
-use patchbay_app::model::{CommitOutcome, KeyScope, ObservationSource};
+use patchbay_app::{
+    model::{CommitOutcome, KeyScope, ObservationSource},
+    problem::Problem,
+};
+use patchbay_core::{PostId, TenantId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -76,7 +80,15 @@ pub async fn journal(
 ) -> ApiResult<Json<JournalList>> {
     caller.may(KeyScope::Read)?;
     let post = find(&host, &caller, registered.id(), &post).await?;
-    let commits = host.app.store.commits(caller.tenant, post.id).await?;
+    Ok(Json(read(&host, caller.tenant, post.id).await?))
+}
+
+/// The journal of a post.
+///
+/// # Errors
+/// The store failed.
+pub async fn read(host: &Host, tenant: TenantId, post: PostId) -> Result<JournalList, Problem> {
+    let commits = host.app.store.commits(tenant, post).await?;
     let data = commits
         .into_iter()
         .map(|commit| CommitBody {
@@ -87,7 +99,7 @@ pub async fn journal(
             answer_status: commit.answer_status,
         })
         .collect();
-    let observed = host.app.store.observations(caller.tenant, post.id).await?;
+    let observed = host.app.store.observations(tenant, post).await?;
     let observations = observed
         .into_iter()
         .map(|seen| ObservationBody {
@@ -98,5 +110,5 @@ pub async fn journal(
             observed_at: seen.observed_at,
         })
         .collect();
-    Ok(Json(JournalList { data, observations }))
+    Ok(JournalList { data, observations })
 }

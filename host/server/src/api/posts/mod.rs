@@ -5,6 +5,8 @@ pub mod change;
 pub mod create;
 pub mod journal;
 mod local_time;
+pub mod metrics;
+pub mod updates;
 mod version;
 mod wanted;
 
@@ -24,10 +26,10 @@ use patchbay_app::{
     store::PostFilter,
 };
 use patchbay_core::{AccountId, GroupId, PostId, ProviderId, TenantId};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
-pub use body::FailureBody;
+pub use body::{FailureBody, ProgressBody};
 use body::{PostAnswer, PostBody, PostList};
 
 use super::{
@@ -151,61 +153,12 @@ pub async fn show(
     Versioned::now(&host, post).await
 }
 
-/// Numbers of a published post, as the platform counts them.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct MetricsList {
-    /// One for each visible id that the platform knows.
-    pub data: Vec<MetricsBody>,
-}
-
-/// Numbers of one visible post.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct MetricsBody {
-    /// The platform's id.
-    pub remote_id: String,
-    /// Page of the post.
-    pub url: Option<String>,
-    /// Counters by the platform's own names.
-    #[schema(example = json!({"view_count": 10, "like_count": 1}))]
-    pub counts: std::collections::BTreeMap<String, i64>,
-    /// When it was made.
-    pub created_at: Option<DateTime<Utc>>,
-}
-
-/// Asks the platform for the numbers of a published post.
-#[utoipa::path(get, path = "/api/platforms/{provider}/posts/{id}/metrics", tag = "posts",
-    params(("provider" = String, Path, description = "Name of the provider"), ("id" = String, Path, description = "Id of the post")),
-    responses(
-        (status = 200, body = MetricsList),
-        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 502, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json"),
-    ))]
-pub async fn metrics(
-    State(host): State<Host>,
-    caller: Caller,
-    Named(registered): Named,
-    Item(post): Item,
-) -> ApiResult<Json<MetricsList>> {
-    caller.may(KeyScope::Read)?;
-    let post = find(&host, &caller, registered.id(), &post).await?;
-    let found = publish::metrics(&host.app, caller.tenant, post.id).await?;
-    let data = found
-        .into_iter()
-        .map(|one| MetricsBody {
-            remote_id: one.remote_id,
-            url: one.url.map(Into::into),
-            counts: one.counts,
-            created_at: one.created_at,
-        })
-        .collect();
-    Ok(Json(MetricsList { data }))
-}
-
-async fn find(host: &Host, caller: &Caller, provider: &ProviderId, text: &str) -> Result<PostRecord, Problem> {
+pub(super) async fn find(
+    host: &Host,
+    caller: &Caller,
+    provider: &ProviderId,
+    text: &str,
+) -> Result<PostRecord, Problem> {
     let id: PostId = id(text, "post")?;
     let post = host
         .app
@@ -244,7 +197,7 @@ async fn answer(host: &Host, post: PostRecord, limits: Vec<LimitUse>) -> Result<
     })
 }
 
-async fn show_all(host: &Host, tenant: TenantId, posts: Vec<PostRecord>) -> Result<Vec<PostBody>, Problem> {
+pub(super) async fn show_all(host: &Host, tenant: TenantId, posts: Vec<PostRecord>) -> Result<Vec<PostBody>, Problem> {
     let steps = next_steps(host, tenant, &posts.iter().collect::<Vec<_>>()).await?;
     Ok(posts.into_iter().map(|post| shown(post, &steps)).collect())
 }

@@ -9,8 +9,13 @@ use patchbay_app::{
 };
 
 /// The version of a post: its last change.
+pub fn text(post: &PostRecord) -> String {
+    format!("{:x}", post.updated_at.timestamp_micros())
+}
+
+/// The version as a header has it.
 fn version(post: &PostRecord) -> String {
-    format!("\"{:x}\"", post.updated_at.timestamp_micros())
+    format!("\"{}\"", text(post))
 }
 
 /// Adds the version of a post to its answer.

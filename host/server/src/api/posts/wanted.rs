@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use patchbay_app::{
     problem::Problem,
-    publish::{Edit, StoredTransfer, WantedMedia, WantedPost},
+    publish::{Edit, StoredTransfer, WantedConsent, WantedMedia, WantedPost},
 };
 use patchbay_core::{FieldIssue, PostKind, PostMode};
 use serde::{Deserialize, Deserializer};
@@ -13,6 +13,11 @@ use super::{
     super::extract::{id, named_time},
     local_time::LocalTime,
 };
+
+/// Longest text that is agreed to, in characters.
+const MAX_DECLARATION: usize = 4000;
+/// Longest id of a person, in characters.
+const MAX_PERSON: usize = 255;
 
 /// The platform's own options.
 type Options = serde_json::Map<String, serde_json::Value>;
@@ -56,6 +61,41 @@ pub struct NewPost {
     /// Post it also if the account has the same content already, not older than a day.
     #[serde(default)]
     pub allow_duplicate: bool,
+    /// What the person agreed to who asks for it, to be kept with the post.
+    pub consent: Option<NewConsent>,
+}
+
+/// What a person agreed to by asking for a post.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "text": "By posting, you agree to our terms.", "by": "user-17" }))]
+pub struct NewConsent {
+    /// The text that stood before them, without marks of links. Where the platform prescribes one (`form.declarations` of the
+    /// manifest), it is that one, in one of its languages.
+    #[schema(min_length = 1, max_length = 4000)]
+    pub text: String,
+    /// Your own id of them. Default: the owner of the account.
+    #[schema(min_length = 1, max_length = 255)]
+    pub by: Option<String>,
+}
+
+impl NewConsent {
+    fn read(self, issues: &mut Vec<FieldIssue>) -> WantedConsent {
+        let mut check = |name: &str, text: &str, most: usize| {
+            if text.is_empty() || text.chars().count() > most || text.chars().any(char::is_control) {
+                let message = format!("Give 1 to {most} characters, none of them a control character.");
+                issues.push(FieldIssue::new(format!("/consent/{name}"), "text", message));
+            }
+        };
+        check("text", &self.text, MAX_DECLARATION);
+        if let Some(by) = &self.by {
+            check("by", by, MAX_PERSON);
+        }
+        WantedConsent {
+            text: self.text,
+            by: self.by,
+        }
+    }
 }
 
 /// A wanted post for several accounts, of one platform or of many.
@@ -95,6 +135,8 @@ pub struct NewPosts {
     /// Post it also if the account has the same content already, not older than a day.
     #[serde(default)]
     pub allow_duplicate: bool,
+    /// What the person agreed to who asks for it, to be kept with the post.
+    pub consent: Option<NewConsent>,
 }
 
 /// One target. What it does not name is as in the post; `null` takes it away.
@@ -130,6 +172,8 @@ pub struct Target {
     pub scheduled_at: Option<Option<DateTime<Utc>>>,
     /// The same as a wall clock shows it; instead of `scheduled_at`.
     pub scheduled_local: Option<LocalTime>,
+    /// What the person agreed to for this target, where that is another text.
+    pub consent: Option<NewConsent>,
 }
 
 /// A change of a post that has not begun. What it does not name stays; `null` takes it away.
@@ -193,6 +237,7 @@ impl NewPost {
         let mut issues = Vec::new();
         let media = read_media(self.media, &mut issues);
         let scheduled_at = read_time(self.scheduled_at, self.scheduled_local.as_ref(), &mut issues);
+        let consent = self.consent.map(|consent| consent.read(&mut issues));
         if !issues.is_empty() {
             return Err(Problem::invalid(issues));
         }
@@ -206,6 +251,7 @@ impl NewPost {
             options: self.options,
             scheduled_at,
             allow_duplicate: self.allow_duplicate,
+            consent,
         })
     }
 }
@@ -232,6 +278,7 @@ impl NewPosts {
                     .scheduled_local
                     .or_else(|| common.scheduled_local.clone().filter(|_| !retimed)),
                 allow_duplicate: common.allow_duplicate,
+                consent: target.consent.or_else(|| common.consent.clone()),
             }
         };
         common.targets.into_iter().map(post).collect()

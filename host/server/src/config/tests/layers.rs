@@ -25,7 +25,7 @@ fn the_defaults_are_a_simulator_on_this_machine() {
     assert!(config.encryption.key.is_none());
     assert_eq!(config.log.format, LogFormat::Auto);
     assert!(config.workers.enabled && config.workers.secrets.is_empty());
-    assert_eq!(config.providers.len(), 2);
+    assert_eq!(config.providers.len(), 3);
     assert_eq!(acme(&config).environment, Environment::Simulator);
     assert!(acme(&config).enabled && acme(&config).webhook_secrets.is_empty());
 }
@@ -103,7 +103,7 @@ fn variables_are_read_by_the_type_of_their_key() {
     assert!(!config.workers.enabled);
     assert_eq!(config.workers.concurrency, 12);
     assert_eq!(config.egress.open_cidrs.len(), 2);
-    let my_place = &config.providers[&known()[1]];
+    let my_place = &config.providers[&known()[1].id];
     assert_eq!(my_place.client_id.as_deref(), Some("0123"), "digits stay as they are");
     assert!(my_place.client_secret.as_ref().unwrap().matches(b"1e9"));
     assert_eq!(my_place.environment, Environment::Live);
@@ -132,7 +132,7 @@ fn providers_have_plain_names() {
     assert_eq!(acme.webhook_secrets.len(), 1, "a plain variable holds one value");
     assert!(acme.webhook_secrets[0].matches(b"one,secret"));
     assert_eq!(acme.settings["mode"], "x");
-    assert_eq!(config.providers[&known()[1]].client_id.as_deref(), Some("other"));
+    assert_eq!(config.providers[&known()[1].id].client_id.as_deref(), Some("other"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{fs, path::PathBuf};
 use patchbay_core::ProviderId;
 use tempfile::TempDir;
 
-use super::{Config, ConfigProblems, Problem, ProviderConfig};
+use super::{Config, ConfigProblems, Known, Problem, ProviderConfig};
 
 /// A configuration file and the variables around it.
 struct Setup {
@@ -66,10 +66,18 @@ impl Setup {
     }
 }
 
-fn known() -> Vec<ProviderId> {
-    ["acme", "my-place"].map(|id| ProviderId::parse(id).unwrap()).to_vec()
+/// Two with apps and simulators, and one with neither.
+fn known() -> Vec<Known> {
+    [("acme", true), ("my-place", true), ("commons", false)]
+        .map(|(id, has_both)| Known {
+            id: ProviderId::parse(id).unwrap(),
+            has_app: has_both,
+            has_simulator: has_both,
+            on: has_both,
+        })
+        .to_vec()
 }
 
 fn acme(config: &Config) -> &ProviderConfig {
-    &config.providers[&known()[0]]
+    &config.providers[&known()[0].id]
 }

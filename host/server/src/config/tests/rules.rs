@@ -1,7 +1,7 @@
 //! What the sections demand.
 
 use super::*;
-use crate::config::FirstParty;
+use crate::config::{Environment, FirstParty};
 
 #[track_caller]
 fn accepted(text: &str) -> Config {
@@ -128,6 +128,17 @@ fn only_parts_of_the_network_can_be_opened() {
 }
 
 #[test]
+fn texts_of_the_site_have_plain_names_and_can_be_read() {
+    for name in ["proof", "a/b.txt", "../b.txt", ".txt", "b.js", "b c.txt"] {
+        refused(&format!("[site.files]\n'{name}' = 'proof'"), "site.files");
+    }
+    let long = "x".repeat(4097);
+    refused(&format!("[site.files]\n'proof.txt' = '{long}'"), "site.files");
+    refused("[site]\nfiles = 'proof.txt'", "site.files");
+    refused("[site]\nterms_file = 'no/such/file.md'", "site.terms_file");
+}
+
+#[test]
 fn other_values_are_checked_too() {
     refused("[database]\nurl = 'mysql://localhost'", "database.url");
     refused("[log]\nfilter = 'patchbay=loud'", "log.filter");
@@ -152,6 +163,27 @@ fn a_live_provider_has_an_app() {
 }
 
 #[test]
+fn a_provider_without_an_app_or_simulator_is_turned_on_by_hand() {
+    let commons = |text: &str| {
+        let config = Setup::file(text).load().unwrap();
+        let provider = &config.providers[&known()[2].id];
+        (provider.enabled, provider.environment)
+    };
+    let hosts = "simulator_hosts = { 'commons.example' = '127.0.0.1:9' }";
+    assert_eq!(commons(""), (false, Environment::Live));
+    assert_eq!(
+        commons("[providers.commons]\nenabled = true"),
+        (true, Environment::Live)
+    );
+    let on_loopback = format!("[providers.commons]\nenabled = true\n{hosts}");
+    assert_eq!(commons(&on_loopback), (true, Environment::Simulator));
+    let nowhere = Setup::file("[providers.commons]\nenabled = true\nenvironment = 'simulator'");
+    let refused = nowhere.refused("providers.commons.environment");
+    assert!(refused.message.contains("simulator_hosts"), "{refused}");
+    accepted("[providers.commons]\nenvironment = 'simulator'");
+}
+
+#[test]
 fn simulators_run_on_this_machine() {
     accepted("[providers.acme]\nsimulator_hosts = { 'api.acme.example' = '127.0.0.1:9' }");
     refused(
@@ -166,4 +198,87 @@ fn simulators_run_on_this_machine() {
         "[providers.acme]\nsimulator_hosts = 'nine'",
         "providers.acme.simulator_hosts",
     );
+}
+
+#[test]
+fn a_bucket_needs_its_name_and_a_key() {
+    assert!(accepted("").storage.s3.is_none());
+    let whole =
+        "[storage]\nkind = 's3'\ns3_bucket = 'media'\ns3_access_key_id = 'id'\ns3_secret_access_key = 'secret'\n";
+    let s3 = accepted(whole).storage.s3.unwrap();
+    assert_eq!(
+        (&*s3.bucket, &*s3.region, &*s3.prefix, s3.path_style),
+        ("media", "us-east-1", "", true)
+    );
+    let s3 = accepted(&format!("{whole}s3_prefix = 'a/b'")).storage.s3.unwrap();
+    assert_eq!(s3.prefix, "a/b/");
+    for (line, key) in [
+        ("s3_bucket = 'media'\n", "storage.s3_bucket"),
+        ("s3_access_key_id = 'id'\n", "storage.s3_access_key_id"),
+        ("s3_secret_access_key = 'secret'\n", "storage.s3_secret_access_key"),
+    ] {
+        refused(&whole.replace(line, ""), key);
+    }
+    for bad in [
+        "http://s3.example.com",
+        "https://s3.example.com/bucket",
+        "https://a:b@s3.example.com",
+    ] {
+        refused(&format!("{whole}s3_endpoint = '{bad}'"), "storage.s3_endpoint");
+    }
+    accepted(&format!("{whole}s3_endpoint = 'http://127.0.0.1:9000'"));
+    accepted(&format!("{whole}s3_endpoint = 'https://s3.example.com:9000'"));
+    for bad in ["/a", "a//b", "../a"] {
+        refused(&format!("{whole}s3_prefix = '{bad}'"), "storage.s3_prefix");
+    }
+    refused(
+        &format!("{whole}[server]\nmax_upload_bytes = 83886080001"),
+        "server.max_upload_bytes",
+    );
+    refused("[storage]\nkind = 'gcs'", "storage.kind");
+}
+
+#[test]
+fn origins_are_written_as_browsers_tell_them() {
+    accepted("[server]\nupload_origins = ['https://app.example.com', 'http://localhost:3000']");
+    for bad in [
+        "https://app.example.com/",
+        "https://App.example.com",
+        "https://app.example.com:443",
+        "http://app.example.com",
+        "*",
+        "null",
+        "app.example.com",
+    ] {
+        refused(
+            &format!("[server]\nupload_origins = ['{bad}']"),
+            "server.upload_origins",
+        );
+    }
+}
+
+#[test]
+fn where_components_are_loaded_each_provider_may_have_a_section() {
+    let section = "[providers.notepad]\nclient_id = 'a'\nclient_secret = 'b'\n";
+    refused(section, "providers.notepad");
+    let id = ProviderId::parse("notepad").unwrap();
+    let config = accepted(&format!("[wasm]\ndir = 'components'\n{section}"));
+    assert_eq!(config.providers[&id].client_id.as_deref(), Some("a"));
+    let config = Setup::file(section)
+        .var("PATCHBAY__WASM__DIR", "components")
+        .load()
+        .unwrap();
+    assert_eq!(config.providers[&id].client_id.as_deref(), Some("a"));
+    let config = Setup::file("[wasm]\ndir = 'components'")
+        .var("PATCHBAY__PROVIDERS__NOTE_PAD__CLIENT_ID", "a")
+        .var("PATCHBAY__PROVIDERS__NOTE_PAD__CLIENT_SECRET", "b")
+        .load()
+        .unwrap();
+    let id = ProviderId::parse("note-pad").unwrap();
+    assert_eq!(config.providers[&id].client_id.as_deref(), Some("a"));
+    refused(
+        "[wasm]\ndir = 'components'\n[providers.Notepad]\nclient_id = 'a'",
+        "providers.Notepad",
+    );
+    refused("[wasm]\nmemory_mib = 0", "wasm.memory_mib");
 }

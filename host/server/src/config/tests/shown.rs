@@ -19,14 +19,15 @@ fn effective_values_have_their_sources() {
         "key_file = \"data/master.key\"  # from storage.dir\n",
         "[providers.my-place]\nenabled = true  # default\nenvironment = \"simulator\"  # from providers.my-place.client_id\n",
         "environment = \"simulator\"  # from providers.acme.client_id\n",
+        "[providers.commons]\nenabled = false  # default\nenvironment = \"live\"  # from providers.commons.simulator_hosts\n",
     ] {
         assert!(shown.contains(line), "{line} is missing in\n{shown}");
     }
     let sections: Vec<_> = shown.lines().filter(|line| line.starts_with('[')).collect();
     assert_eq!(sections[0], "[server]");
     assert_eq!(
-        sections[sections.len() - 2..],
-        ["[providers.acme]", "[providers.my-place]"]
+        sections[sections.len() - 3..],
+        ["[providers.acme]", "[providers.commons]", "[providers.my-place]"]
     );
 }
 
@@ -37,7 +38,13 @@ fn every_key_of_the_tables_is_read_and_shown() {
     let read: BTreeSet<_> = config
         .entries
         .iter()
-        .map(|entry| entry.path.replace(".acme.", ".*.").replace(".my-place.", ".*."))
+        .map(|entry| {
+            entry
+                .path
+                .replace(".acme.", ".*.")
+                .replace(".my-place.", ".*.")
+                .replace(".commons.", ".*.")
+        })
         .collect();
     let listed: BTreeSet<_> = key::all().map(|key| key.path.to_owned()).collect();
     assert_eq!(read, listed);

@@ -7,23 +7,26 @@ use patchbay_app::{
     env::{Clock, FixedClock},
     model::{
         AccountStatus, ApiKey, AttemptResult, CommitOutcome, DataKey, DataKeyState, Delivery, DeliveryEnd,
-        DeliveryStatus, EndpointChange, Flow, Job, JobKind, KeyScope, Lease, Media, NewPullUrl, NextDelivery,
-        Observation, ObservationSource, PostStatus, PostTransition, SealedSecret, Session,
+        DeliveryStatus, EndpointChange, Flow, ImportFailure, Job, JobKind, KeyScope, Lease, LeasedUpload, Media,
+        MetricWatch, NewImport, NewJob, NewPullUrl, NewReading, NewUpload, NextDelivery, Observation,
+        ObservationSource, Picture, PostStatus, PostTransition, Progress, SealedSecret, Seen, Session, SessionGrant,
+        SessionStatus, UploadLease, schedule,
     },
     store::{
-        AccountFilter, Claim, DeadFilter, DeliveryFilter, Enqueued, EventFilter, JobEnd, PageRequest, PostEdit,
-        PostFilter, QuotaChange, SlotRequest, StepRecord, Store, StoreError, StoreResult, TakenSlot, Waiter, Window,
+        AccountFilter, Claim, DeadFilter, DeliveryFilter, Enqueued, EventFilter, JobEnd, NewGrant, PageRequest,
+        PostEdit, PostFilter, QuotaChange, Scope, SlotRequest, Span, StepRecord, Store, StoreError, StoreResult,
+        TakenSlot, Waiter, Window,
     },
 };
 use patchbay_core::{
-    AccountId, ApiKeyId, Checkpoint, DeliveryId, EndpointId, EventKind, FlowId, InboxId, IncomingEvent, MediaId,
-    MediaInfo, MediaKind, PostId, Publication, SlotId, TenantId,
+    AccountId, ApiKeyId, Checkpoint, DeliveryId, EndpointId, EventKind, FlowId, InboxId, IncomingEvent, JobId, MediaId,
+    MediaInfo, MediaKind, Metric, PostId, Publication, SessionId, SlotId, TenantId,
 };
 use patchbay_store::{postgres::PostgresStore, sqlite::SqliteStore};
 use uuid::Uuid;
 
 use super::op::{End, News, Op, Pick};
-use crate::harness::{LEASE, MINUTE, TENANT, World, bury, claim_of, env, options, other_provider, provider};
+use crate::harness::{LEASE, MINUTE, NOTE, TENANT, World, bury, claim_of, env, options, other_provider, provider};
 
 /// Calls both stores and compares. The answer is returned.
 macro_rules! both {
@@ -65,7 +68,10 @@ pub async fn run(url: &str, ops: &[Op]) {
         posts: Vec::new(),
         claims: Vec::new(),
         slots: Vec::new(),
+        sessions: Vec::new(),
         media: Vec::new(),
+        uploads: Vec::new(),
+        upload_leases: Vec::new(),
         keys: Vec::new(),
         endpoints: Vec::new(),
         targets: Vec::new(),
@@ -88,7 +94,10 @@ struct Pair {
     posts: Vec<(TenantId, PostId)>,
     claims: Vec<Job>,
     slots: Vec<(TenantId, SlotId)>,
+    sessions: Vec<SessionId>,
     media: Vec<(TenantId, MediaId)>,
+    uploads: Vec<(TenantId, MediaId)>,
+    upload_leases: Vec<UploadLease>,
     keys: Vec<ApiKeyId>,
     endpoints: Vec<(TenantId, EndpointId)>,
     targets: Vec<Uuid>,
@@ -169,6 +178,7 @@ impl Pair {
             | Op::EndDelivery { .. }
             | Op::Redeliver(..)
             | Op::RedeliverMany(..) => self.delivery_op(op).await?,
+            Op::Measure(lease, views) => self.measure(*lease, u64::from(*views)).await?,
             _ => self.other_op(op).await?,
         }
         Some(())
@@ -200,7 +210,29 @@ impl Pair {
                 let tokens = self.make.tokens(to.next_version);
                 let refresh = self.make.job(account.tenant, JobKind::Refresh, Uuid::nil());
                 let event = self.make.event("account.connected");
-                let stored = both!(self, op, |s| s.finish_connect(to, &account, &tokens, &refresh, &event)).ok()?;
+                let revoke = self.make.job(account.tenant, JobKind::Revoke, Uuid::nil());
+                let session = self
+                    .sessions
+                    .last()
+                    .copied()
+                    .filter(|_| pending && account.tenant == TENANT);
+                let of_session = session.map(|id| SessionGrant {
+                    id,
+                    status: SessionStatus::Pending,
+                    missing_scopes: vec!["b".into()],
+                    code_hash: [remote; 32],
+                    code_until: self.later(60),
+                });
+                let grant = NewGrant {
+                    account: &account,
+                    tokens: &tokens,
+                    refresh: &refresh,
+                    revoke: Some(&revoke).filter(|_| pending),
+                    session: of_session.as_ref(),
+                    events: std::slice::from_ref(&event),
+                    audit: &NOTE,
+                };
+                let stored = both!(self, op, |s| s.finish_connect(to, grant)).ok()?;
                 if !self.accounts.contains(&(stored.tenant, stored.id)) {
                     self.accounts.push((stored.tenant, stored.id));
                     self.targets.push(stored.id.as_uuid());
@@ -225,17 +257,21 @@ impl Pair {
             Op::RequireReauth(account, version) => {
                 let (tenant, id, version) = self.version(account, version).await?;
                 let event = self.make.event("account.reauth_required");
-                let _ = both!(self, op, |s| s.require_reauth(tenant, id, version, "code", &event));
+                let _ = both!(self, op, |s| s
+                    .require_reauth(tenant, id, version, "code", &event, &NOTE));
             }
             Op::Disconnect(account, revoke) => {
                 let (tenant, id) = pick(&self.accounts, account)?;
                 let job = self.make.job(tenant, JobKind::Revoke, id.as_uuid());
                 let event = self.make.event("account.disconnected");
                 let revoke = revoke.then_some(&job);
-                let _ = both!(self, op, |s| s.begin_disconnect(tenant, id, "user", revoke, &event));
+                let _ = both!(self, op, |s| s
+                    .begin_disconnect(tenant, id, "user", revoke, &event, &NOTE));
             }
             Op::Erase(account) => {
                 let (tenant, id) = pick(&self.accounts, account)?;
+                let event = self.make.event("account.disconnected");
+                let _ = both!(self, op, |s| s.refuse_pending(tenant, id, 1, &event, &NOTE));
                 let _ = both!(self, op, |s| s.erase_tokens(tenant, id));
             }
             _ => unreachable!("not of accounts"),
@@ -428,7 +464,8 @@ impl Pair {
                 let _ = both!(self, op, |s| s.revive_jobs(
                     TENANT,
                     DeadFilter::default(),
-                    u32::from(*limit)
+                    u32::from(*limit),
+                    &NOTE
                 ));
             }
             Op::Wake(kind, target) => {
@@ -503,7 +540,7 @@ impl Pair {
             Op::Endpoint(tenant) => {
                 // Only Patchbay's own events: those of a webhook that come together are pushed in another order.
                 let endpoint = self.make.new_endpoint(pick(&self.tenants, tenant)?, &[]);
-                let made = both!(self, op, |s| s.create_endpoint(&endpoint, 3)).ok()?;
+                let made = both!(self, op, |s| s.create_endpoint(&endpoint, 3, &NOTE)).ok()?;
                 self.endpoints.extend(made.map(|made| (made.tenant, made.id)));
             }
             Op::ChangeEndpoint(endpoint, enabled, url) => {
@@ -513,17 +550,17 @@ impl Pair {
                     enabled,
                     ..EndpointChange::default()
                 };
-                let _ = both!(self, op, |s| s.change_endpoint(tenant, id, &change));
+                let _ = both!(self, op, |s| s.change_endpoint(tenant, id, &change, &NOTE));
             }
             Op::Rotate(endpoint, version) => {
                 let (tenant, id) = pick(&self.endpoints, endpoint)?;
                 let envelope = b"sealed".to_vec();
                 let (secret, until) = (SealedSecret { envelope, version }, self.later(60));
-                let _ = both!(self, op, |s| s.rotate_secret(tenant, id, &secret, until));
+                let _ = both!(self, op, |s| s.rotate_secret(tenant, id, &secret, until, &NOTE));
             }
             Op::DeleteEndpoint(endpoint) => {
                 let (tenant, id) = pick(&self.endpoints, endpoint)?;
-                let _ = both!(self, op, |s| s.delete_endpoint(tenant, id));
+                let _ = both!(self, op, |s| s.delete_endpoint(tenant, id, &NOTE));
             }
             Op::Push(endpoint) => {
                 let (tenant, id) = pick(&self.endpoints, endpoint)?;
@@ -565,16 +602,46 @@ impl Pair {
                 let (tenant, id) = pick(&self.endpoints, endpoint)?;
                 let all = self.deliveries(tenant, id, DeliveryFilter::default()).await?;
                 let delivery = pick(&all, which)?.id;
-                let _ = both!(self, op, |s| s.redeliver(tenant, id, delivery));
+                let _ = both!(self, op, |s| s.redeliver(tenant, id, delivery, &NOTE));
             }
             Op::RedeliverMany(endpoint, limit) => {
                 let (tenant, id) = pick(&self.endpoints, endpoint)?;
                 let (all, limit) = (DeliveryFilter::default(), u32::from(limit));
-                let _ = both!(self, op, |s| s.redeliver_window(tenant, id, all, limit));
+                let _ = both!(self, op, |s| s.redeliver_window(tenant, id, all, limit, &NOTE));
             }
             _ => unreachable!("not of deliveries"),
         }
         Some(())
+    }
+
+    /// Reads an account's posts.
+    async fn measure(&self, lease: Pick, views: u64) -> Option<()> {
+        let claims: Vec<_> = self.claims.iter().filter(|job| job.kind == JobKind::Metrics).collect();
+        let job = claims.iter().rev().nth(usize::from(lease) % claims.len().clamp(1, 2))?;
+        let account = AccountId::from_uuid(job.target);
+        let due = both!(self, "due_watches", |s| s.due_watches(job.tenant, account, 10)).ok()?;
+        let readings: Vec<_> = due
+            .into_iter()
+            .map(|watch| NewReading {
+                id: self.make.id(),
+                watch: MetricWatch {
+                    next_at: schedule::next(watch.since, self.now(), watch.unchanged),
+                    unchanged: watch.unchanged + 1,
+                    counts: [(Metric::Views, views)].into(),
+                    read_at: Some(self.now()),
+                    ..watch
+                },
+                is_told: views > 0,
+                event: Some(self.make.event("post.metrics_updated")),
+            })
+            .collect();
+        let recorded = both!(self, "record_readings", |s| s.record_readings(
+            job.lease(),
+            job.tenant,
+            account,
+            &readings
+        ));
+        recorded.ok()
     }
 
     async fn deliveries(&self, tenant: TenantId, id: EndpointId, filter: DeliveryFilter) -> Option<Vec<Delivery>> {
@@ -645,24 +712,53 @@ impl Pair {
                     redirect_uri: "https://host.example/callback".into(),
                     return_to: "/".into(),
                     activate: true,
+                    session: self.sessions.last().copied().filter(|_| number % 2 == 1),
                     expires_at: self.later(60),
                 };
-                let _ = both!(self, op, |s| s.start_flow(&flow));
+                let _ = both!(self, op, |s| s.start_flow(&flow, Some([7; 32])));
             }
             Op::TakeFlow(number) => {
                 let _ = both!(self, op, |s| s.take_flow([number; 32]));
             }
             Op::Session(number) => {
+                let id = SessionId::from_uuid(self.make.id());
                 let session = Session {
-                    id: self.make.id(),
+                    id,
                     tenant: TENANT,
                     owner: "owner".into(),
                     provider: provider(),
                     token_hash: [number; 32],
+                    scopes: vec!["a".into()],
+                    account: None,
+                    return_to: None,
+                    origins: vec!["https://app.example.com".into()],
+                    activate: number % 2 == 0,
+                    status: SessionStatus::Open,
+                    connected: None,
+                    missing_scopes: Vec::new(),
+                    code: None,
                     expires_at: self.later(60),
                 };
                 let _ = both!(self, op, |s| s.create_session(&session));
                 let _ = both!(self, op, |s| s.session([number; 32]));
+                if let Some(before) = self.sessions.last().copied() {
+                    let event = self.make.event("account.connected");
+                    let _ = both!(self, op, |s| s.complete_session(
+                        TENANT,
+                        before,
+                        [number; 32],
+                        &event,
+                        &NOTE
+                    ));
+                    let end = if number % 2 == 0 {
+                        SessionStatus::Refused
+                    } else {
+                        SessionStatus::Cancelled
+                    };
+                    let _ = both!(self, op, |s| s.end_session(TENANT, before, end, None));
+                    let _ = both!(self, op, |s| s.session_by_id(TENANT, before));
+                }
+                self.sessions.push(id);
             }
             _ => self.kept_op(op).await?,
         }
@@ -672,26 +768,100 @@ impl Pair {
     async fn kept_op(&mut self, op: &Op) -> Option<()> {
         match *op {
             Op::Media(tenant) => {
-                let media = Media {
-                    id: MediaId::from_uuid(self.make.id()),
-                    tenant: pick(&self.tenants, tenant)?,
-                    label: None,
-                    info: MediaInfo {
-                        kind: MediaKind::Image,
-                        mime: "image/png".into(),
-                        size_bytes: Some(u64::from(tenant)),
-                        duration_ms: None,
-                        width: None,
-                        height: None,
-                        frame_rate: Some(0.1),
-                        codec: None,
-                    },
-                    sha256: [1; 32],
-                    created_at: self.now(),
-                    expires_at: self.later(60),
+                let upload = self.new_upload(tenant, tenant)?;
+                both!(self, op, |s| s.begin_upload(&upload, u64::MAX, u32::MAX)).ok()?;
+                let leased = both!(self, op, |s| s.lease_upload(upload.tenant, upload.id, MINUTE)).ok()?;
+                let LeasedUpload::Leased(_, lease) = leased else {
+                    return None;
                 };
-                both!(self, op, |s| s.add_media(&media)).ok()?;
+                let media = self.media_of(lease, tenant);
+                both!(self, op, |s| s.finish_upload(lease, &media, None)).ok()?;
                 self.media.push((media.tenant, media.id));
+            }
+            Op::Upload(tenant, size) => {
+                let upload = self.new_upload(tenant, size)?;
+                let _ = both!(self, op, |s| s.begin_upload(&upload, 400, 4));
+                self.uploads.push((upload.tenant, upload.id));
+            }
+            Op::LeaseUpload(upload) => {
+                let (tenant, id) = pick(&self.uploads, upload)?;
+                let leased = both!(self, op, |s| s.lease_upload(tenant, id, MINUTE)).ok()?;
+                if let LeasedUpload::Leased(_, lease) = leased {
+                    self.upload_leases.push(lease);
+                }
+            }
+            Op::NoteUpload(lease, life) => {
+                let lease = pick(&self.upload_leases, lease)?;
+                let progress = Progress {
+                    offset: u64::from(life),
+                    digest: vec![1],
+                    place: Some("place".into()),
+                };
+                let until = self.later(life);
+                let _ = both!(self, op, |s| s.note_upload(lease, &progress, MINUTE, until));
+            }
+            Op::Avatar(account, byte) => {
+                let (tenant, id) = pick(&self.accounts, account)?;
+                let known = both!(self, op, |s| s.avatar(tenant, id)).ok()?;
+                let source = both!(self, op, |s| s.account(tenant, id)).ok()??.avatar_url?;
+                let seen = known.map(|known| known.looked_at);
+                let _ = both!(self, op, |s| s.claim_avatar(tenant, id, source.as_str(), seen));
+                let picture = Picture {
+                    mime: "image/png".into(),
+                    sha256: [byte; 32],
+                    bytes: vec![byte],
+                };
+                let _ = both!(self, op, |s| s.keep_avatar(tenant, id, source.as_str(), &picture));
+                let _ = both!(self, op, |s| s.avatar(tenant, id));
+            }
+            Op::Import(tenant, key) => {
+                let mut upload = self.new_upload(tenant, 0)?;
+                upload.import = Some(NewImport {
+                    source: "https://media.example.com/".into(),
+                    request_key: key.to_string(),
+                    request_hash: [key; 32],
+                    job: NewJob {
+                        id: JobId::from_uuid(self.make.id()),
+                        tenant: upload.tenant,
+                        kind: JobKind::Import,
+                        target: upload.id.as_uuid(),
+                        concurrency_key: Some(upload.id.to_string()),
+                        run_at: None,
+                        correlation_id: String::new(),
+                    },
+                });
+                let _ = both!(self, op, |s| s.begin_upload(&upload, 400, 4));
+                self.uploads.push((upload.tenant, upload.id));
+            }
+            Op::NoteSource(lease, size) => {
+                let lease = pick(&self.upload_leases, lease)?;
+                let seen = Seen {
+                    total: (size > 100).then_some(u64::from(size)),
+                    version: (size > 50).then(|| "\"v\"".to_owned()),
+                };
+                let _ = both!(self, op, |s| s.note_source(lease, &seen, u64::from(size), 400));
+            }
+            Op::FailImport(lease, life) => {
+                let lease = pick(&self.upload_leases, lease)?;
+                let until = self.later(life);
+                let event = self.make.event("media.import_failed");
+                let failure = ImportFailure::Status(404);
+                let _ = both!(self, op, |s| s.fail_import(lease, failure, until, &event));
+            }
+            Op::ReleaseUpload(lease) => {
+                let lease = pick(&self.upload_leases, lease)?;
+                let _ = both!(self, op, |s| s.release_upload(lease));
+            }
+            Op::FinishUpload(lease) => {
+                let lease = pick(&self.upload_leases, lease)?;
+                let media = self.media_of(lease, 1);
+                if both!(self, op, |s| s.finish_upload(lease, &media, None)).is_ok() {
+                    self.media.push((media.tenant, media.id));
+                }
+            }
+            Op::DeleteUpload(upload) => {
+                let (tenant, id) = pick(&self.uploads, upload)?;
+                let _ = both!(self, op, |s| s.delete_upload(tenant, id));
             }
             Op::Keep(media, secs) => {
                 let (tenant, id) = pick(&self.media, media)?;
@@ -723,7 +893,7 @@ impl Pair {
                     revoked_at: None,
                     last_used_at: None,
                 };
-                both!(self, op, |s| s.create_api_key(&key)).ok()?;
+                both!(self, op, |s| s.create_api_key(&key, &NOTE)).ok()?;
                 self.keys.push(key.id);
             }
             Op::TouchKey(key) => {
@@ -732,10 +902,11 @@ impl Pair {
             }
             Op::RevokeKey(tenant, key) => {
                 let (tenant, key) = (pick(&self.tenants, tenant)?, pick(&self.keys, key)?);
-                let _ = both!(self, op, |s| s.revoke_api_key(tenant, key));
+                let _ = both!(self, op, |s| s.revoke_api_key(tenant, key, &NOTE));
             }
             Op::Purge(limit) => {
                 let (now, limit) = (self.now(), u32::from(limit));
+                let _ = both!(self, op, |s| s.purge_readings(now, 1000));
                 let _ = both!(self, op, |s| s.purge_flows(limit));
                 let _ = both!(self, op, |s| s.purge_slots(limit));
                 // Which of several goes first is nobody's business: all or none.
@@ -744,6 +915,11 @@ impl Pair {
                 let _ = both!(self, op, |s| async {
                     let mut gone = s.purge_media(1000).await?;
                     gone.sort();
+                    Ok(gone)
+                });
+                let _ = both!(self, op, |s| async {
+                    let mut gone = s.purge_uploads(1000).await?;
+                    gone.sort_by_key(|upload| upload.id);
                     Ok(gone)
                 });
             }
@@ -797,6 +973,74 @@ impl Pair {
         }
     }
 
+    fn new_upload(&mut self, tenant: u8, size: u8) -> Option<NewUpload> {
+        Some(NewUpload {
+            id: MediaId::from_uuid(self.make.id()),
+            tenant: pick(&self.tenants, tenant)?,
+            label: None,
+            metadata: None,
+            size: u64::from(size),
+            digest: vec![0],
+            import: None,
+            expires_at: self.later(60),
+        })
+    }
+
+    fn media_of(&self, lease: UploadLease, size: u8) -> Media {
+        Media {
+            id: lease.id,
+            tenant: lease.tenant,
+            label: None,
+            info: MediaInfo {
+                kind: MediaKind::Image,
+                mime: "image/png".into(),
+                size_bytes: Some(u64::from(size)),
+                duration_ms: None,
+                width: None,
+                height: None,
+                frame_rate: Some(0.1),
+                codec: None,
+            },
+            sha256: [1; 32],
+            created_at: self.now(),
+            expires_at: self.later(60),
+        }
+    }
+
+    /// What an operator sees of all tenants and of each.
+    async fn compare_numbers(&self) {
+        let span = Span {
+            from: self.now() - chrono::TimeDelta::days(30),
+            to: self.now() + chrono::TimeDelta::seconds(1),
+            most: 1_000,
+        };
+        let tenants = self.tenants.iter().copied().map(Some);
+        for tenant in tenants.chain([None]) {
+            for provider in [None, Some(provider())] {
+                let scope = Scope { tenant, provider };
+                let _ = both!(self, "count_accounts", |s| s.count_accounts(&scope, 1_000));
+                let _ = both!(self, "count_open_posts", |s| s.count_open_posts(&scope, 1_000));
+                let _ = both!(self, "count_outcomes", |s| s.count_outcomes(&scope, span));
+                let _ = both!(self, "count_refresh_failures", |s| s
+                    .count_refresh_failures(&scope, span));
+            }
+            let _ = both!(self, "count_waiting", |s| s.count_waiting(tenant, 1_000));
+            let _ = both!(self, "count_dead", |s| s.count_dead(tenant, 1_000));
+            let _ = both!(self, "count_deliveries", |s| s.count_deliveries(tenant, span));
+            // Jobs that ended at one time are in no order.
+            let sqlite = self.sqlite.webhook_times(tenant, span).await.unwrap();
+            let postgres = self.postgres.webhook_times(tenant, span).await.unwrap();
+            let sorted = |mut times: Vec<Duration>| {
+                times.sort_unstable();
+                times
+            };
+            assert_eq!(sorted(sqlite), sorted(postgres), "webhook_times");
+        }
+        for kind in JobKind::ALL {
+            let _ = both!(self, "count_jobs", |s| s.count_jobs(kind, 1_000));
+        }
+    }
+
     async fn compare_all(&self) {
         let page = PageRequest {
             after: None,
@@ -815,7 +1059,12 @@ impl Pair {
             let _ = both!(self, "events", |s| s.events(tenant, &EventFilter::default(), page));
             let _ = both!(self, "api_keys", |s| s.api_keys(tenant, page));
             let _ = both!(self, "media_bytes", |s| s.media_bytes(tenant));
+            let _ = both!(self, "media_list", |s| s.media_list(tenant, page));
             let _ = both!(self, "endpoints", |s| s.endpoints(tenant, page));
+            let _ = both!(self, "audit_chain", |s| s.audit_chain(tenant, 0, 500));
+        }
+        for &(tenant, id) in &self.uploads {
+            let _ = both!(self, "upload", |s| s.upload(tenant, id));
         }
         for &(tenant, id) in &self.endpoints {
             for status in DeliveryStatus::ALL {
@@ -830,11 +1079,14 @@ impl Pair {
         for &(tenant, post) in &self.posts {
             let _ = both!(self, "commits", |s| s.commits(tenant, post));
             let _ = both!(self, "observations", |s| s.observations(tenant, post));
+            let _ = both!(self, "metric_watch", |s| s.metric_watch(tenant, post));
+            let _ = both!(self, "metric_history", |s| s.metric_history(tenant, post, page));
             for step in 0..3 {
                 let _ = both!(self, "stray_ref", |s| s.stray_ref(tenant, post, step));
                 let _ = both!(self, "pull_url", |s| s.pull_url(pull_token(post, step), true));
             }
         }
+        self.compare_numbers().await;
         let _ = both!(self, "job_stats", |s| s.job_stats());
         let _ = both!(self, "next_due", |s| s.next_due(&JobKind::ALL));
         let _ = both!(self, "key_state", |s| s.key_state());

@@ -5,16 +5,15 @@ use patchbay_app::{
     store::{AccountFilter, Connected, Constraint, EventFilter, PageRequest, StoreError},
 };
 use patchbay_core::AccountId;
-use uuid::Uuid;
 
-use crate::harness::{LEASE, MINUTE, SECOND, TENANT, World, assert_stale, at_once, other_provider, provider};
+use crate::harness::{NOTE, LEASE, MINUTE, SECOND, TENANT, World, assert_stale, at_once, other_provider, provider};
 
 const ALL: PageRequest = PageRequest { after: None, limit: 100 };
 
 pub async fn a_grant_is_stored_with_all_that_follows_from_it(w: World) {
     let wanted = w.new_account(TENANT, "remote-1");
     let to = w.store.place_grant(&wanted).await.unwrap();
-    assert_eq!(to, Connected { id: wanted.id, next_version: 1 });
+    assert_eq!(to, Connected { id: wanted.id, next_version: 1, accepted: false });
 
     let account = w.connect_at(to, &wanted).await.unwrap();
     assert_eq!(account.id, wanted.id);
@@ -42,13 +41,12 @@ pub async fn a_grant_is_stored_with_all_that_follows_from_it(w: World) {
 
     // The next grant of the same platform account renews it.
     let mut again = w.new_account(TENANT, "remote-1");
-    again.owner = "owner-2".into();
     again.display_name = None;
     let to = w.store.place_grant(&again).await.unwrap();
-    assert_eq!(to, Connected { id: account.id, next_version: 2 });
+    assert_eq!(to, Connected { id: account.id, next_version: 2, accepted: true });
     let renewed = w.connect_at(to, &again).await.unwrap();
     assert_eq!((renewed.id, renewed.token_version), (account.id, 2));
-    assert_eq!((renewed.owner.as_str(), renewed.display_name.as_deref()), ("owner-2", None));
+    assert_eq!(renewed.display_name, None);
     assert_eq!(renewed.created_at, account.created_at);
     assert_eq!(renewed.connected_at, w.now());
 }
@@ -60,12 +58,10 @@ pub async fn a_grant_of_an_account_that_moved_on_is_stale(w: World) {
     // Somebody stored first: the version, and for a second new account the id, are not the ones that were sealed for.
     assert_stale(w.connect_at(to, &wanted).await);
     let other = w.new_account(TENANT, "remote-1");
-    assert_stale(w.connect_at(Connected { id: other.id, next_version: 1 }, &other).await);
+    assert_stale(w.connect_at(Connected { id: other.id, next_version: 1, accepted: false }, &other).await);
     // Tokens that were sealed for another version would never open.
     let to = w.store.place_grant(&wanted).await.unwrap();
-    let refresh = w.job(TENANT, JobKind::Refresh, Uuid::nil());
-    let event = w.event("account.connected");
-    assert_stale(w.store.finish_connect(to, &wanted, &w.tokens(9), &refresh, &event).await);
+    assert_stale(w.grant(to, &wanted, &w.tokens(9), None).await);
     let events = w.store.events(TENANT, &EventFilter::default(), ALL).await.unwrap();
     assert_eq!(events.items.len(), 1);
 }
@@ -78,7 +74,7 @@ pub async fn t15_an_account_of_another_tenant_is_refused_until_its_grant_has_end
     let mine = w.account("remote-1").await;
     let theirs = w.new_account(other, "remote-1");
     assert!(refused(&w.store.place_grant(&theirs).await.map(|_| ())));
-    let placed = Connected { id: theirs.id, next_version: 1 };
+    let placed = Connected { id: theirs.id, next_version: 1, accepted: false };
     assert!(refused(&w.connect_at(placed, &theirs).await.map(|_| ())));
     assert_eq!(w.reload(&mine).await, mine);
 
@@ -89,12 +85,59 @@ pub async fn t15_an_account_of_another_tenant_is_refused_until_its_grant_has_end
 
     // While the tokens are there, the grant may still be ended at the platform, and the new one with it.
     let event = w.event("account.disconnected");
-    w.store.begin_disconnect(TENANT, mine.id, "user", None, &event).await.unwrap();
+    w.store.begin_disconnect(TENANT, mine.id, "user", None, &event, &NOTE).await.unwrap();
     assert!(refused(&w.store.place_grant(&theirs).await.map(|_| ())));
     w.store.erase_tokens(TENANT, mine.id).await.unwrap();
     w.connect_as(&theirs).await.unwrap();
     // Now it is the first tenant's turn to be refused.
     assert!(refused(&w.connect_as(&w.new_account(TENANT, "remote-1")).await.map(|_| ())));
+}
+
+pub async fn t15_an_account_of_another_end_user_is_refused_until_it_is_disconnected(w: World) {
+    let mine = w.account("remote-1").await;
+    let mut theirs = w.new_account(TENANT, "remote-1");
+    theirs.owner = "owner-2".into();
+    for place in [None, Some(Connected { id: mine.id, next_version: 2, accepted: true })] {
+        let refused = match place {
+            None => w.store.place_grant(&theirs).await.map(|_| ()),
+            Some(place) => w.connect_at(place, &theirs).await.map(|_| ()),
+        };
+        assert!(matches!(refused, Err(StoreError::Conflict(Constraint::AccountOfOtherOwner))), "{refused:?}");
+    }
+    assert_eq!(w.reload(&mine).await, mine);
+    w.store.begin_disconnect(TENANT, mine.id, "user", None, &w.event("account.disconnected"), &NOTE).await.unwrap();
+    let to = w.store.place_grant(&theirs).await.unwrap();
+    assert_eq!(to, Connected { id: mine.id, next_version: 2, accepted: false });
+    assert_eq!(w.connect_at(to, &theirs).await.unwrap().owner, "owner-2");
+}
+
+pub async fn a_pending_account_is_given_up_only_at_its_version(w: World) {
+    let mut wanted = w.new_account(TENANT, "remote-1");
+    wanted.status = AccountStatus::Pending;
+    let pending = w.connect_as(&wanted).await.unwrap();
+    let refuse = async |version| {
+        let event = w.event("account.disconnected");
+        w.store.refuse_pending(TENANT, pending.id, version, &event, &NOTE).await.unwrap()
+    };
+    assert!(!refuse(2).await);
+    assert_eq!(w.reload(&pending).await, pending);
+    // The job that ends the grant stands already, and is due in its time.
+    assert_eq!(w.claim(JobKind::Revoke).await, None);
+    w.advance(15 * MINUTE);
+    assert_eq!(w.claimed(JobKind::Revoke).await.target, pending.id.as_uuid());
+    let source = pending.avatar_url.as_ref().unwrap().as_str();
+    assert!(w.store.claim_avatar(TENANT, pending.id, source, None).await.unwrap());
+    assert!(refuse(1).await);
+    assert_eq!(w.store.avatar(TENANT, pending.id).await.unwrap(), None);
+    let refused = w.reload(&pending).await;
+    assert_eq!((refused.status, refused.status_code.as_deref()), (AccountStatus::Revoked, Some("not_completed")));
+    assert_eq!((refused.display_name, refused.username, refused.avatar_url), (None, None, None));
+    assert!(refused.tokens.is_some(), "the platform is told with them");
+    assert!(!refuse(1).await);
+    let events = w.store.events(TENANT, &EventFilter::default(), ALL).await.unwrap().items;
+    assert_eq!(events.len(), 2);
+    w.advance(60 * MINUTE);
+    assert_eq!(w.claim(JobKind::Refresh).await, None, "nothing is renewed any more");
 }
 
 pub async fn of_many_grants_for_one_account_each_version_is_stored_once(w: World) {
@@ -138,7 +181,7 @@ pub async fn connecting_again_wakes_the_posts_that_are_due_and_stops_a_disconnec
 
     let revoke = w.job(TENANT, JobKind::Revoke, account.id.as_uuid());
     w.store
-        .begin_disconnect(TENANT, account.id, "user", Some(&revoke), &w.event("account.disconnected"))
+        .begin_disconnect(TENANT, account.id, "user", Some(&revoke), &w.event("account.disconnected"), &NOTE)
         .await
         .unwrap();
     // Both posts had not begun; the account's next posts are what waits for it.
@@ -198,7 +241,7 @@ pub async fn accounts_are_listed_newest_first_page_by_page(w: World) {
     }
     // Every filter finds what it says, alone and with the others.
     let event = w.event("account.disconnected");
-    w.store.begin_disconnect(TENANT, made[2], "user", None, &event).await.unwrap();
+    w.store.begin_disconnect(TENANT, made[2], "user", None, &event, &NOTE).await.unwrap();
     let everything = w.store.accounts(TENANT, &AccountFilter::default(), ALL).await.unwrap().items;
     for provider in [None, Some(provider()), Some(other_provider())] {
         for owner in [None, Some("owner-0".to_owned()), Some("owner-1".to_owned())] {
@@ -237,7 +280,7 @@ pub async fn a_disconnect_cancels_what_has_not_begun_and_is_done_once(w: World) 
     let event = w.event("account.disconnected");
     let gone = w
         .store
-        .begin_disconnect(TENANT, account.id, "user_request", Some(&revoke), &event)
+        .begin_disconnect(TENANT, account.id, "user_request", Some(&revoke), &event, &NOTE)
         .await
         .unwrap()
         .unwrap();
@@ -260,14 +303,14 @@ pub async fn a_disconnect_cancels_what_has_not_begun_and_is_done_once(w: World) 
     let job = w.job(TENANT, JobKind::Revoke, account.id.as_uuid());
     let again = w
         .store
-        .begin_disconnect(TENANT, account.id, "again", Some(&job), &w.event("account.disconnected"))
+        .begin_disconnect(TENANT, account.id, "again", Some(&job), &w.event("account.disconnected"), &NOTE)
         .await
         .unwrap();
     assert_eq!(again, Some(gone));
     let events = w.store.events(TENANT, &EventFilter::default(), ALL).await.unwrap().items;
     assert_eq!(events.iter().filter(|e| e.name == "account.disconnected").count(), 1);
     let unknown = AccountId::from_uuid(w.id());
-    let none = w.store.begin_disconnect(TENANT, unknown, "x", None, &event).await.unwrap();
+    let none = w.store.begin_disconnect(TENANT, unknown, "x", None, &event, &NOTE).await.unwrap();
     assert_eq!(none, None);
 }
 
@@ -278,7 +321,7 @@ pub async fn tokens_are_erased_only_while_the_account_is_revoked(w: World) {
 
     let revoke = w.job(TENANT, JobKind::Revoke, account.id.as_uuid());
     w.store
-        .begin_disconnect(TENANT, account.id, "user", Some(&revoke), &w.event("account.disconnected"))
+        .begin_disconnect(TENANT, account.id, "user", Some(&revoke), &w.event("account.disconnected"), &NOTE)
         .await
         .unwrap();
     let claim = w.claimed(JobKind::Revoke).await;

@@ -9,12 +9,12 @@ use patchbay_app::{
 };
 use patchbay_core::{DeliveryId, EndpointId, EventKind, TenantId};
 
-use crate::harness::{MINUTE, SECOND, TENANT, World, assert_stale, at_once};
+use crate::harness::{NOTE, MINUTE, SECOND, TENANT, World, assert_stale, at_once};
 
 const ALL: PageRequest = PageRequest { after: None, limit: 100 };
 
 pub async fn endpoint(w: &World, tenant: TenantId, events: &[&str]) -> Endpoint {
-    w.store.create_endpoint(&w.new_endpoint(tenant, events), 20).await.unwrap().unwrap()
+    w.store.create_endpoint(&w.new_endpoint(tenant, events), 20, &NOTE).await.unwrap().unwrap()
 }
 
 /// An event of Patchbay's own for one endpoint.
@@ -54,7 +54,7 @@ pub fn end(endpoint: &Endpoint, attempt: Option<AttemptResult>, next: NextDelive
 
 pub async fn endpoints_are_stored_listed_changed_and_deleted(w: World) {
     let wanted = w.new_endpoint(TENANT, &["post.*"]);
-    let first = w.store.create_endpoint(&wanted, 2).await.unwrap().unwrap();
+    let first = w.store.create_endpoint(&wanted, 2, &NOTE).await.unwrap().unwrap();
     let failing_since = None;
     assert_eq!(
         first,
@@ -72,10 +72,10 @@ pub async fn endpoints_are_stored_listed_changed_and_deleted(w: World) {
         }
     );
     w.advance(SECOND);
-    let second = w.store.create_endpoint(&w.new_endpoint(TENANT, &[]), 2).await.unwrap().unwrap();
-    assert_eq!(w.store.create_endpoint(&w.new_endpoint(TENANT, &[]), 2).await.unwrap(), None, "no more than two");
+    let second = w.store.create_endpoint(&w.new_endpoint(TENANT, &[]), 2, &NOTE).await.unwrap().unwrap();
+    assert_eq!(w.store.create_endpoint(&w.new_endpoint(TENANT, &[]), 2, &NOTE).await.unwrap(), None, "no more than two");
     let other = w.other_tenant().await;
-    assert!(w.store.create_endpoint(&w.new_endpoint(other, &[]), 2).await.unwrap().is_some());
+    assert!(w.store.create_endpoint(&w.new_endpoint(other, &[]), 2, &NOTE).await.unwrap().is_some());
     let page = w.store.endpoints(TENANT, PageRequest { after: None, limit: 1 }).await.unwrap();
     assert_eq!(page.items, [second]);
     let rest = PageRequest { after: page.next, limit: 1 };
@@ -89,7 +89,7 @@ pub async fn endpoints_are_stored_listed_changed_and_deleted(w: World) {
         events: Some(EventNames::default()),
         enabled: Some(false),
     };
-    let changed = w.store.change_endpoint(TENANT, first.id, &change).await.unwrap().unwrap();
+    let changed = w.store.change_endpoint(TENANT, first.id, &change, &NOTE).await.unwrap().unwrap();
     let disabled = EndpointStatus::Disabled {
         code: "by_tenant".into(),
         at: w.now(),
@@ -110,18 +110,18 @@ pub async fn endpoints_are_stored_listed_changed_and_deleted(w: World) {
         enabled: Some(false),
         ..EndpointChange::default()
     };
-    let again = w.store.change_endpoint(TENANT, first.id, &again).await.unwrap().unwrap();
+    let again = w.store.change_endpoint(TENANT, first.id, &again, &NOTE).await.unwrap().unwrap();
     assert_eq!(again.status, disabled, "since it was disabled first");
     let enable = EndpointChange {
         enabled: Some(true),
         ..EndpointChange::default()
     };
-    let enabled = w.store.change_endpoint(TENANT, first.id, &enable).await.unwrap().unwrap();
+    let enabled = w.store.change_endpoint(TENANT, first.id, &enable, &NOTE).await.unwrap().unwrap();
     assert_eq!(enabled.status, EndpointStatus::Enabled { failing_since });
 
-    assert!(w.store.delete_endpoint(TENANT, first.id).await.unwrap());
-    assert!(!w.store.delete_endpoint(TENANT, first.id).await.unwrap());
-    assert_eq!(w.store.change_endpoint(TENANT, first.id, &enable).await.unwrap(), None);
+    assert!(w.store.delete_endpoint(TENANT, first.id, &NOTE).await.unwrap());
+    assert!(!w.store.delete_endpoint(TENANT, first.id, &NOTE).await.unwrap());
+    assert_eq!(w.store.change_endpoint(TENANT, first.id, &enable, &NOTE).await.unwrap(), None);
 }
 
 pub async fn a_secret_is_rotated_once_per_version(w: World) {
@@ -134,7 +134,7 @@ pub async fn a_secret_is_rotated_once_per_version(w: World) {
                 envelope: vec![u8::try_from(index).unwrap()],
                 version: 2,
             };
-            (secret.clone(), w.store.rotate_secret(TENANT, id, &secret, until).await)
+            (secret.clone(), w.store.rotate_secret(TENANT, id, &secret, until, &NOTE).await)
         }
     })
     .await;
@@ -148,7 +148,7 @@ pub async fn a_secret_is_rotated_once_per_version(w: World) {
     assert_eq!(rotated.secret, *secret);
     assert_eq!(rotated.old_secret, Some((first.secret, until)));
     let unknown = EndpointId::from_uuid(w.id());
-    assert_eq!(w.store.rotate_secret(TENANT, unknown, secret, until).await.unwrap(), None);
+    assert_eq!(w.store.rotate_secret(TENANT, unknown, secret, until, &NOTE).await.unwrap(), None);
 }
 
 pub async fn an_event_is_stored_with_its_deliveries(w: World) {
@@ -161,10 +161,10 @@ pub async fn an_event_is_stored_with_its_deliveries(w: World) {
         enabled: Some(false),
         ..EndpointChange::default()
     };
-    w.store.change_endpoint(TENANT, off.id, &disable).await.unwrap();
+    w.store.change_endpoint(TENANT, off.id, &disable, &NOTE).await.unwrap();
     let other = endpoint(&w, w.other_tenant().await, &["*"]).await;
 
-    w.store.begin_disconnect(TENANT, account.id, "x", None, &w.event("account.disconnected")).await.unwrap();
+    w.store.begin_disconnect(TENANT, account.id, "x", None, &w.event("account.disconnected"), &NOTE).await.unwrap();
     let twice = w.incoming(EventKind::Other, "remote-1");
     w.receive(&[twice.clone(), w.incoming(EventKind::Other, "remote-1"), twice]).await;
     assert_eq!(names(&w, &own).await, ["account.disconnected"]);
@@ -237,7 +237,7 @@ pub async fn an_attempt_is_noted_with_what_it_says_of_its_endpoint(w: World) {
         url: Some(at.url.clone()),
         ..EndpointChange::default()
     };
-    assert_eq!(since(w.store.change_endpoint(TENANT, at.id, &change).await.unwrap().unwrap()), None);
+    assert_eq!(since(w.store.change_endpoint(TENANT, at.id, &change, &NOTE).await.unwrap().unwrap()), None);
 
     w.advance(MINUTE);
     let job = w.claimed(JobKind::Deliver).await;
@@ -259,7 +259,7 @@ pub async fn an_attempt_is_noted_with_what_it_says_of_its_endpoint(w: World) {
         url: Some("https://elsewhere.example.com/".parse().unwrap()),
         ..EndpointChange::default()
     };
-    w.store.change_endpoint(TENANT, at.id, &url).await.unwrap().unwrap();
+    w.store.change_endpoint(TENANT, at.id, &url, &NOTE).await.unwrap().unwrap();
     let gone = DeliveryEnd {
         disable: Some("gone"),
         ..end(&before, Some(refused()), NextDelivery::Failed)
@@ -301,7 +301,7 @@ pub async fn deliveries_are_sent_again_one_or_many(w: World) {
         w.advance(SECOND);
     }
     let window = async |filter: DeliveryFilter, limit| {
-        w.store.redeliver_window(TENANT, at.id, filter, limit).await.unwrap()
+        w.store.redeliver_window(TENANT, at.id, filter, limit, &NOTE).await.unwrap()
     };
     let status = |status| DeliveryFilter {
         status: Some(status),
@@ -322,11 +322,11 @@ pub async fn deliveries_are_sent_again_one_or_many(w: World) {
     let pending = w.store.deliveries(TENANT, at.id, status(DeliveryStatus::Pending), ALL).await.unwrap();
     assert_eq!(pending.items.len(), 3);
 
-    let again = w.store.redeliver(TENANT, at.id, made[2]).await.unwrap().unwrap();
+    let again = w.store.redeliver(TENANT, at.id, made[2], &NOTE).await.unwrap().unwrap();
     assert_eq!((again.status, again.attempts, again.finished_at), (DeliveryStatus::Pending, 1, None));
-    assert_eq!(w.store.redeliver(TENANT, elsewhere.id, made[2]).await.unwrap(), None);
+    assert_eq!(w.store.redeliver(TENANT, elsewhere.id, made[2], &NOTE).await.unwrap(), None);
     // One that is under way goes once more afterwards.
-    w.store.redeliver(TENANT, at.id, made[0]).await.unwrap().unwrap();
+    w.store.redeliver(TENANT, at.id, made[0], &NOTE).await.unwrap().unwrap();
     let done = end(&at, Some(AttemptResult::default()), NextDelivery::Delivered);
     w.store.end_delivery(job.lease(), TENANT, made[0], &done).await.unwrap();
     let mut left = Vec::new();
@@ -367,7 +367,7 @@ pub async fn an_endpoint_that_is_deleted_meanwhile_fails_no_event(w: World) {
             let at = at.id;
             async move {
                 if index == 0 {
-                    w.store.delete_endpoint(TENANT, at).await.map(drop)
+                    w.store.delete_endpoint(TENANT, at, &NOTE).await.map(drop)
                 } else {
                     let account = w.new_account(TENANT, &format!("remote-{round}-{index}"));
                     w.connect_as(&account).await.map(drop)
@@ -376,7 +376,7 @@ pub async fn an_endpoint_that_is_deleted_meanwhile_fails_no_event(w: World) {
         })
         .await;
         assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
-        assert!(!w.store.delete_endpoint(TENANT, at.id).await.unwrap());
+        assert!(!w.store.delete_endpoint(TENANT, at.id, &NOTE).await.unwrap());
     }
     let missing = w.store.push_to(TENANT, EndpointId::from_uuid(w.id()), &w.event("webhook.test")).await;
     assert!(matches!(missing, Ok(None)), "{missing:?}");

@@ -7,7 +7,7 @@ use patchbay_app::{
 use patchbay_core::{EventKind, IncomingEvent};
 
 use super::posts::{publishing, step};
-use crate::harness::{LEASE, MINUTE, SECOND, TENANT, World, at_once, bury, claim_of, other_provider, provider};
+use crate::harness::{NOTE, LEASE, MINUTE, SECOND, TENANT, World, at_once, bury, claim_of, other_provider, provider};
 
 const ALL: PageRequest = PageRequest { after: None, limit: 100 };
 
@@ -131,18 +131,18 @@ pub async fn r26_a_revived_webhook_has_no_second_effect(w: World) {
     let inbox = w.webhook("app").await;
     let job = w.claimed(JobKind::Ingest).await;
     w.settle(bury(job.lease(), inbox)).await;
-    assert_eq!(w.store.revive_job(TENANT, job.id).await.unwrap(), Some(true));
+    assert_eq!(w.store.revive_job(TENANT, job.id, &NOTE).await.unwrap(), Some(true));
     let again = w.claimed(JobKind::Ingest).await;
     assert_eq!((again.id, again.attempts, again.lost), (job.id, 1, 0));
     // Given up and revived once more.
     w.settle(bury(again.lease(), inbox)).await;
-    assert_eq!(w.store.revive_jobs(TENANT, DeadFilter::default(), 10).await.unwrap(), 1);
+    assert_eq!(w.store.revive_jobs(TENANT, DeadFilter::default(), 10, &NOTE).await.unwrap(), 1);
     let again = w.claimed(JobKind::Ingest).await;
     let end = w.read(again.lease(), inbox, std::slice::from_ref(&event));
     let Settled::Applied(applied) = w.settle(end).await else { panic!("it is settled") };
     assert!(!applied[0].is_new);
-    assert_eq!(w.store.revive_job(TENANT, job.id).await.unwrap(), None, "it is done");
-    assert_eq!(w.store.revive_jobs(TENANT, DeadFilter::default(), 10).await.unwrap(), 0);
+    assert_eq!(w.store.revive_job(TENANT, job.id, &NOTE).await.unwrap(), None, "it is done");
+    assert_eq!(w.store.revive_jobs(TENANT, DeadFilter::default(), 10, &NOTE).await.unwrap(), 0);
     let filter = EventFilter {
         account: Some(account.id),
         ..EventFilter::default()

@@ -1,11 +1,14 @@
-use patchbay_app::model::{Flow, Session};
-use patchbay_core::FlowId;
+use patchbay_app::{
+    model::{Account, AccountStatus, Flow, JobKind, Session, SessionGrant, SessionStatus},
+    store::{Completion, Constraint, EventFilter, PageRequest, StoreError, StoreResult},
+};
+use patchbay_core::{FlowId, SessionId};
 
-use crate::harness::{MINUTE, SECOND, TENANT, World, at_once, provider};
+use crate::harness::{MINUTE, NOTE, SECOND, TENANT, World, at_once, provider};
 
 pub async fn t03_of_fifty_callbacks_one_takes_the_flow(w: World) {
     let flow = flow(&w, 1);
-    w.store.start_flow(&flow).await.unwrap();
+    w.store.start_flow(&flow, None).await.unwrap();
     assert_eq!(w.store.take_flow([9; 32]).await.unwrap(), None);
     let taken = at_once(50, |_| {
         let w = w.clone();
@@ -17,8 +20,8 @@ pub async fn t03_of_fifty_callbacks_one_takes_the_flow(w: World) {
 }
 
 pub async fn t05_an_expired_flow_is_taken_out_but_not_given(w: World) {
-    w.store.start_flow(&flow(&w, 1)).await.unwrap();
-    w.store.start_flow(&flow(&w, 2)).await.unwrap();
+    w.store.start_flow(&flow(&w, 1), None).await.unwrap();
+    w.store.start_flow(&flow(&w, 2), None).await.unwrap();
     w.advance(10 * MINUTE);
     assert!(w.store.take_flow([1; 32]).await.unwrap().is_some(), "its last moment");
     w.advance(SECOND);
@@ -39,19 +42,167 @@ pub async fn a_session_is_found_while_it_lives(w: World) {
 
 pub async fn expired_flows_and_sessions_are_purged_in_bounded_steps(w: World) {
     for number in 0..3 {
-        w.store.start_flow(&flow(&w, number)).await.unwrap();
+        w.store.start_flow(&flow(&w, number), None).await.unwrap();
         w.store.create_session(&session(&w, number)).await.unwrap();
     }
     w.advance(MINUTE);
-    w.store.start_flow(&flow(&w, 9)).await.unwrap();
+    w.store.start_flow(&flow(&w, 9), None).await.unwrap();
     w.store.create_session(&session(&w, 9)).await.unwrap();
     assert_eq!(w.store.purge_flows(10).await.unwrap(), 0);
     w.advance(9 * MINUTE + SECOND);
-    for left in [4, 2, 0] {
-        assert_eq!(w.store.purge_flows(4).await.unwrap(), left);
+    for left in [2, 1, 0] {
+        assert_eq!(w.store.purge_flows(2).await.unwrap(), left, "flows go at once");
     }
     assert!(w.store.take_flow([9; 32]).await.unwrap().is_some());
-    assert!(w.store.session([9; 32]).await.unwrap().is_some());
+    // Sessions can be asked about for a day more.
+    w.advance(24 * 60 * MINUTE - SECOND);
+    assert_eq!(w.store.purge_flows(2).await.unwrap(), 0);
+    w.advance(SECOND);
+    for left in [2, 1, 0] {
+        assert_eq!(w.store.purge_flows(2).await.unwrap(), left);
+    }
+}
+
+pub async fn the_first_browser_that_opens_a_link_has_it(w: World) {
+    let session = session(&w, 1);
+    w.store.create_session(&session).await.unwrap();
+    let attempt = |number: u8, cookie: u8| Flow {
+        session: Some(session.id),
+        cookie_hash: [cookie; 32],
+        ..flow(&w, number)
+    };
+    let started = at_once(20, |index| {
+        let number = u8::try_from(index).unwrap();
+        let (w, flow) = (w.clone(), attempt(number, number));
+        async move { w.store.start_flow(&flow, None).await.unwrap() }
+    })
+    .await;
+    let first = started.iter().position(|started| *started).unwrap();
+    assert_eq!(started.iter().filter(|started| **started).count(), 1);
+    let mut flows = 0;
+    for number in 0..20 {
+        flows += usize::from(w.store.take_flow([number; 32]).await.unwrap().is_some());
+    }
+    assert_eq!(flows, 1, "nothing is stored for the others");
+    // The same browser may come again, with the newest cookie alone.
+    let first = u8::try_from(first).unwrap();
+    assert!(!w.store.start_flow(&attempt(30, 30), Some([99; 32])).await.unwrap());
+    assert!(w.store.start_flow(&attempt(31, 31), Some([first; 32])).await.unwrap());
+    assert!(!w.store.start_flow(&attempt(32, 32), Some([first; 32])).await.unwrap());
+    assert_eq!(w.store.session_by_id(TENANT, session.id).await.unwrap().unwrap().status, SessionStatus::Started);
+    w.advance(10 * MINUTE + SECOND);
+    assert!(!w.store.start_flow(&attempt(33, 33), Some([31; 32])).await.unwrap(), "the link has ended");
+}
+
+pub async fn a_session_is_ended_once(w: World) {
+    let s = &w.store;
+    let (first, second) = (session(&w, 1), session(&w, 2));
+    s.create_session(&first).await.unwrap();
+    s.create_session(&second).await.unwrap();
+    let other = w.other_tenant().await;
+    assert_eq!(s.session_by_id(other, first.id).await.unwrap(), None);
+    assert_eq!(s.end_session(other, first.id, SessionStatus::Cancelled, None).await.unwrap(), None);
+    let refused = s.end_session(TENANT, first.id, SessionStatus::Refused, Some("why")).await.unwrap().unwrap();
+    assert_eq!((refused.status, refused.code.as_deref()), (SessionStatus::Refused, Some("why")));
+    let again = s.end_session(TENANT, first.id, SessionStatus::Cancelled, None).await.unwrap().unwrap();
+    assert_eq!(again, refused);
+    let cancelled = s.end_session(TENANT, second.id, SessionStatus::Cancelled, None).await.unwrap().unwrap();
+    assert_eq!(cancelled.status, SessionStatus::Cancelled);
+    let of_cancelled = Flow { session: Some(second.id), ..flow(&w, 1) };
+    assert!(!s.start_flow(&of_cancelled, None).await.unwrap());
+}
+
+/// A pending account that came by a session, with the code `[5; 32]`.
+async fn pending(w: &World) -> (SessionId, StoreResult<Account>) {
+    let session = session(w, 1);
+    w.store.create_session(&session).await.unwrap();
+    let flow = Flow { session: Some(session.id), ..flow(w, 1) };
+    assert!(w.store.start_flow(&flow, None).await.unwrap());
+    (session.id, granted(w, session.id).await)
+}
+
+async fn granted(w: &World, session: SessionId) -> StoreResult<Account> {
+    let mut account = w.new_account(TENANT, "remote-1");
+    account.status = AccountStatus::Pending;
+    let grant = SessionGrant {
+        id: session,
+        status: SessionStatus::Pending,
+        missing_scopes: vec!["video.upload".into()],
+        code_hash: [5; 32],
+        code_until: w.later(MINUTE),
+    };
+    let to = w.store.place_grant(&account).await?;
+    w.grant(to, &account, &w.tokens(to.next_version), Some(&grant)).await
+}
+
+pub async fn of_a_hundred_completions_one_makes_the_account_active(w: World) {
+    let (session, account) = pending(&w).await;
+    let account = account.unwrap();
+    let stored = w.store.session_by_id(TENANT, session).await.unwrap().unwrap();
+    assert_eq!((stored.status, stored.connected), (SessionStatus::Pending, Some(account.id)));
+    assert_eq!(stored.missing_scopes, ["video.upload"]);
+    let ends = at_once(100, |_| {
+        let w = w.clone();
+        async move {
+            let event = w.event("account.connected");
+            w.store.complete_session(TENANT, session, [5; 32], &event, &NOTE).await.unwrap()
+        }
+    })
+    .await;
+    let mut firsts = 0;
+    for end in ends {
+        let Completion::Active { account: taken, first } = end else { panic!("{end:?}") };
+        assert_eq!((taken.id, taken.status), (account.id, AccountStatus::Active));
+        firsts += usize::from(first);
+    }
+    assert_eq!(firsts, 1);
+    let all = PageRequest { after: None, limit: 100 };
+    let events = w.store.events(TENANT, &EventFilter::default(), all).await.unwrap().items;
+    assert_eq!(events.len(), 2, "of the grant, and of one completion");
+    assert_eq!(events[0].account, Some(account.id));
+    w.advance(20 * MINUTE);
+    assert_eq!(w.claim(JobKind::Revoke).await, None, "nobody ends it any more");
+    let done = w.store.session_by_id(TENANT, session).await.unwrap().unwrap();
+    assert_eq!(done.status, SessionStatus::Completed);
+}
+
+pub async fn a_completion_code_is_good_for_its_session_and_time(w: World) {
+    let (session, account) = pending(&w).await;
+    let account = account.unwrap();
+    let other = w.other_tenant().await;
+    let complete = async |tenant, code: u8| {
+        let event = w.event("account.connected");
+        w.store.complete_session(tenant, session, [code; 32], &event, &NOTE).await.unwrap()
+    };
+    assert_eq!(complete(TENANT, 6).await, Completion::Wrong);
+    assert_eq!(complete(other, 5).await, Completion::NotPending);
+    w.advance(MINUTE + SECOND);
+    assert_eq!(complete(TENANT, 5).await, Completion::Late);
+    assert_eq!(w.reload(&account).await, account);
+    w.store.end_session(TENANT, session, SessionStatus::Cancelled, None).await.unwrap();
+    assert_eq!(complete(TENANT, 5).await, Completion::NotPending);
+}
+
+pub async fn a_grant_of_a_session_that_was_called_off_is_not_stored(w: World) {
+    let (session, account) = pending(&w).await;
+    let before = account.unwrap();
+    // A session has one outcome.
+    let refused = granted(&w, session).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(Constraint::SessionOver))), "{refused:?}");
+    assert_eq!(w.reload(&before).await, before);
+}
+
+pub async fn origins_are_a_tenants_own(w: World) {
+    let other = w.other_tenant().await;
+    let origins = ["https://app.example.com".to_owned(), "http://localhost:3000".to_owned()];
+    assert!(w.store.set_connect_origins(TENANT, &origins, &NOTE).await.unwrap());
+    assert_eq!(w.store.connect_origins(TENANT).await.unwrap(), origins);
+    assert!(w.store.connect_origins(other).await.unwrap().is_empty());
+    assert!(w.store.set_connect_origins(TENANT, &[], &NOTE).await.unwrap());
+    assert!(w.store.connect_origins(TENANT).await.unwrap().is_empty());
+    let nobody = patchbay_core::TenantId::from_uuid(w.id());
+    assert!(!w.store.set_connect_origins(nobody, &origins, &NOTE).await.unwrap());
+    assert!(w.store.connect_origins(nobody).await.unwrap().is_empty());
 }
 
 pub fn flow(w: &World, number: u8) -> Flow {
@@ -67,17 +218,27 @@ pub fn flow(w: &World, number: u8) -> Flow {
         redirect_uri: "https://host.example/callback".into(),
         return_to: "/done".into(),
         activate: true,
+        session: None,
         expires_at: w.later(10 * MINUTE),
     }
 }
 
 pub fn session(w: &World, number: u8) -> Session {
     Session {
-        id: w.id(),
+        id: SessionId::from_uuid(w.id()),
         tenant: TENANT,
         owner: "owner-1".into(),
         provider: provider(),
         token_hash: [number; 32],
+        scopes: vec!["video.publish".into()],
+        account: None,
+        return_to: Some("https://app.example.com/done".into()),
+        origins: vec!["https://app.example.com".into()],
+        activate: false,
+        status: SessionStatus::Open,
+        connected: None,
+        missing_scopes: Vec::new(),
+        code: None,
         expires_at: w.later(10 * MINUTE),
     }
 }

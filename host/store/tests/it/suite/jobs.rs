@@ -12,7 +12,7 @@ use patchbay_core::JobId;
 use uuid::Uuid;
 
 use super::deliveries::{endpoint, pushed};
-use crate::harness::{LEASE, MINUTE, SECOND, TENANT, World, at_once, bury, claim_of};
+use crate::harness::{NOTE, LEASE, MINUTE, SECOND, TENANT, World, at_once, bury, claim_of};
 
 pub async fn jobs_of_one_key_never_run_at_the_same_time(w: World) {
     let account = w.account("remote-1").await;
@@ -402,13 +402,13 @@ pub async fn dead_jobs_are_listed_and_revived(w: World) {
     assert_eq!(ids(&list(window, 10).await), [made[2].0, made[1].0]);
     let other = w.other_tenant().await;
     assert_eq!(w.store.dead_jobs(other, DeadFilter::default(), PageRequest { after: None, limit: 10 }).await.unwrap().items, []);
-    assert_eq!(w.store.revive_job(other, post.id).await.unwrap(), None);
-    assert_eq!(w.store.revive_jobs(other, DeadFilter::default(), 10).await.unwrap(), 0);
-    assert_eq!(w.store.revive_job(TENANT, JobId::from_uuid(w.id())).await.unwrap(), None);
+    assert_eq!(w.store.revive_job(other, post.id, &NOTE).await.unwrap(), None);
+    assert_eq!(w.store.revive_jobs(other, DeadFilter::default(), 10, &NOTE).await.unwrap(), 0);
+    assert_eq!(w.store.revive_job(TENANT, JobId::from_uuid(w.id()), &NOTE).await.unwrap(), None);
 
-    assert_eq!(w.store.revive_jobs(TENANT, window, 1).await.unwrap(), 1, "the oldest first");
+    assert_eq!(w.store.revive_jobs(TENANT, window, 1, &NOTE).await.unwrap(), 1, "the oldest first");
     assert_eq!(w.claimed(JobKind::Ingest).await.id, made[1].0);
-    assert_eq!(w.store.revive_jobs(TENANT, window, 10).await.unwrap(), 1);
+    assert_eq!(w.store.revive_jobs(TENANT, window, 10, &NOTE).await.unwrap(), 1);
     let job = w.claimed(JobKind::Ingest).await;
     assert_eq!((job.id, job.attempts, job.run_at, job.finished_at), (made[2].0, 1, w.now(), None));
     assert_eq!(list(DeadFilter::default(), 10).await.len(), 4);
@@ -418,12 +418,12 @@ pub async fn dead_jobs_are_listed_and_revived(w: World) {
     again.concurrency_key = Some("a".into());
     let published = w.new_post(&account, "another");
     w.store.enqueue_posts(&[(published, again)]).await.unwrap();
-    assert_eq!(w.store.revive_job(TENANT, post.id).await.unwrap(), Some(false));
-    assert_eq!(w.store.revive_jobs(TENANT, DeadFilter { kind: Some(JobKind::Publish), ..DeadFilter::default() }, 10).await.unwrap(), 0);
+    assert_eq!(w.store.revive_job(TENANT, post.id, &NOTE).await.unwrap(), Some(false));
+    assert_eq!(w.store.revive_jobs(TENANT, DeadFilter { kind: Some(JobKind::Publish), ..DeadFilter::default() }, 10, &NOTE).await.unwrap(), 0);
     let live = w.claimed(JobKind::Publish).await;
     assert!(w.store.end_job(live.lease(), &JobEnd::Dead { code: "y".into() }).await.unwrap());
     // Two dead ones of one target: one is enough.
-    assert_eq!(w.store.revive_jobs(TENANT, DeadFilter::default(), 10).await.unwrap(), 4);
+    assert_eq!(w.store.revive_jobs(TENANT, DeadFilter::default(), 10, &NOTE).await.unwrap(), 4);
 }
 
 pub async fn storing_a_job_again_moves_it_forward_and_never_back(w: World) {

@@ -39,6 +39,8 @@ suite! {
         a_grant_is_stored_with_all_that_follows_from_it,
         a_grant_of_an_account_that_moved_on_is_stale,
         t15_an_account_of_another_tenant_is_refused_until_its_grant_has_ended,
+        t15_an_account_of_another_end_user_is_refused_until_it_is_disconnected,
+        a_pending_account_is_given_up_only_at_its_version,
         of_many_grants_for_one_account_each_version_is_stored_once,
         connecting_again_wakes_the_posts_that_are_due_and_stops_a_disconnect,
         accounts_are_listed_newest_first_page_by_page,
@@ -52,6 +54,7 @@ suite! {
         renewed_tokens_are_stored_once_per_version_whoever_brings_them,
         renewed_tokens_make_an_account_usable_again_but_not_a_revoked_or_pending_one,
         renewed_tokens_move_the_refresh_job,
+        what_is_known_of_a_renewal_is_told,
         only_an_active_account_of_that_version_needs_to_connect_again,
     }
     posts {
@@ -73,8 +76,10 @@ suite! {
         the_same_content_is_not_stored_twice_within_a_day,
         a_post_that_has_not_begun_is_edited,
         a_post_that_has_begun_is_asked_to_stop,
+        posts_that_failed_for_want_of_access_go_on_when_their_account_is_connected_again,
         a_post_that_has_ended_is_not_stopped,
         posts_are_listed_newest_first_page_by_page,
+        what_became_of_posts_is_read_for_sums,
         a_post_is_found_by_the_platforms_id_of_the_attempt,
     }
     events {
@@ -98,10 +103,32 @@ suite! {
         without_the_lease_no_event_is_applied,
         events_are_listed_newest_first_page_by_page,
     }
+    avatars {
+        a_picture_is_looked_for_by_one_at_a_time,
+        pictures_belong_to_accounts_and_go_with_them,
+    }
+    audits {
+        an_action_is_noted_with_what_it_does_and_only_if_it_does_something,
+        t91_of_many_who_append_at_once_each_has_a_place_in_one_chain,
+        the_log_is_listed_newest_first_and_found_by_action_target_and_time,
+        tenants_with_a_chain_are_found_one_after_another,
+    }
+    erasures {
+        an_account_is_erased_step_by_step_and_counted,
+        an_owners_name_is_forgotten_at_the_end,
+        a_tenant_is_erased_with_its_keys_and_its_name,
+        a_tenant_is_given_another_name_that_nobody_has,
+    }
     flows {
         t03_of_fifty_callbacks_one_takes_the_flow,
         t05_an_expired_flow_is_taken_out_but_not_given,
         a_session_is_found_while_it_lives,
+        the_first_browser_that_opens_a_link_has_it,
+        a_session_is_ended_once,
+        of_a_hundred_completions_one_makes_the_account_active,
+        a_completion_code_is_good_for_its_session_and_time,
+        a_grant_of_a_session_that_was_called_off_is_not_stored,
+        origins_are_a_tenants_own,
         expired_flows_and_sessions_are_purged_in_bounded_steps,
     }
     jobs {
@@ -135,12 +162,35 @@ suite! {
         sealed_rows_are_noticed,
         an_api_key_is_found_listed_and_killed,
         a_use_of_an_api_key_is_noted_to_the_hour,
+        an_operators_session_ends_unused_or_old_or_on_request,
         the_store_tells_the_time_and_proves_that_it_writes,
     }
     media {
         a_file_is_kept_until_it_expires,
         keeping_a_file_never_shortens_its_life,
         expired_files_are_taken_out_in_bounded_steps,
+    }
+    metrics {
+        a_published_post_with_a_public_id_is_watched_from_then,
+        readings_are_recorded_with_the_end_of_their_job,
+        readings_of_a_lost_claim_are_not_recorded,
+        news_of_numbers_is_an_event_for_those_who_name_it,
+        a_post_that_is_watched_while_its_account_is_read_is_not_forgotten,
+        old_readings_are_purged_in_bounded_steps,
+    }
+    uploads {
+        an_upload_is_begun_within_the_tenants_room,
+        of_many_that_begin_at_once_none_exceeds_the_room,
+        one_at_a_time_writes_an_upload,
+        a_finished_upload_is_a_file_of_the_same_id,
+        a_deleted_upload_is_written_no_more,
+        an_import_is_stored_once_for_each_key,
+        room_is_kept_for_an_import_as_it_becomes_known,
+        of_many_that_grow_at_once_none_exceeds_the_room,
+        a_failed_import_keeps_its_reason_and_no_room,
+        expired_uploads_are_taken_out_in_bounded_steps,
+        ids_of_files_and_uploads_are_known,
+        files_are_listed_newest_first_page_by_page,
     }
     questions {
         what_a_step_observed_is_listed,
@@ -172,6 +222,14 @@ suite! {
         deliveries_are_sent_again_one_or_many,
         ended_deliveries_are_purged_in_bounded_steps,
         an_endpoint_that_is_deleted_meanwhile_fails_no_event,
+    }
+    operations {
+        accounts_are_counted_by_state_in_their_scope,
+        posts_are_counted_open_waiting_and_by_outcome,
+        work_and_dead_letters_are_counted_by_kind,
+        deliveries_are_counted_by_state,
+        the_time_from_receipt_to_effect_is_told,
+        accounts_that_lost_their_access_are_counted,
     }
     tenancy {
         t16_another_tenant_sees_and_changes_nothing,

@@ -1,13 +1,15 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use patchbay_app::{
-    model::{Account, Content, DUPLICATE_WINDOW, Job, JobKind, NewPost, PostRecord, PostStatus, PostTransition},
+    model::{Account, Content, DUPLICATE_WINDOW, Failure, Job, JobKind, NewPost, PostRecord, PostStatus, PostTransition},
     store::{
         CancelOutcome, Constraint, EditOutcome, Enqueued, EventFilter, JobEnd, Mark, PageRequest, PostEdit, PostFilter, QuotaChange,
         SlotRequest, StepRecord, StoreError, TakenSlot, Window,
     },
 };
-use patchbay_core::{AccountId, Checkpoint, EventKind, GroupId, PostId, Publication, SlotId, TenantId};
+use patchbay_core::{
+    AccountId, Checkpoint, ErrorKind, EventKind, GroupId, PostId, Publication, SlotId, TenantId, WhoActs,
+};
 use serde_json::json;
 
 use crate::harness::{LEASE, MINUTE, SECOND, TENANT, World, assert_stale, at_once, other_provider, provider};
@@ -593,6 +595,65 @@ pub async fn a_post_that_has_not_begun_is_edited(w: World) {
     assert_eq!(w.store.edit_post(&unknown, &event).await.unwrap(), None);
 }
 
+/// A post that failed, with this kind of failure.
+async fn failed(w: &World, account: &Account, key: &str, kind: ErrorKind) -> PostRecord {
+    let mut wanted = w.new_post(account, key);
+    wanted.content.title = Some(key.into());
+    let Enqueued::Created(posts) = w.enqueue(&wanted).await.unwrap() else {
+        panic!("a new one");
+    };
+    let post = posts[0].clone();
+    let job = claim_for(w, &post).await;
+    let mut record = step(&post, PostStatus::Failed);
+    record.transition.failure = Some(Failure {
+        kind,
+        code: "code".into(),
+        advice: "Act.".into(),
+        who_acts: WhoActs::AccountOwner,
+    });
+    w.store.record_step(job.lease(), &record).await.unwrap()
+}
+
+pub async fn posts_that_failed_for_want_of_access_go_on_when_their_account_is_connected_again(w: World) {
+    let account = w.account("remote-1").await;
+    let old = failed(&w, &account, "old", ErrorKind::ReauthRequired).await;
+    w.advance(Duration::from_secs(8 * 24 * 3600));
+    let post = failed(&w, &account, "lost", ErrorKind::ReauthRequired).await;
+    let refused = failed(&w, &account, "refused", ErrorKind::InvalidRequest).await;
+    let other = w.account("remote-2").await;
+    let others = failed(&w, &other, "others", ErrorKind::ReauthRequired).await;
+    // Of which it is not known that nothing came of it.
+    let sent = failed(&w, &account, "sent", ErrorKind::ReauthRequired).await;
+    w.store.keep_receipt(TENANT, sent.id, 0, "init", 200, b"sealed").await.unwrap();
+    let unknown = failed(&w, &account, "unknown", ErrorKind::ReauthRequired).await;
+    w.store.keep_receipt(TENANT, unknown.id, 0, "init", 503, b"sealed").await.unwrap();
+    let plain = failed(&w, &account, "plain", ErrorKind::ReauthRequired).await;
+    w.store.keep_receipt(TENANT, plain.id, 0, "init", 401, b"sealed").await.unwrap();
+    // What somebody has asked for once more.
+    let retried = failed(&w, &account, "retried", ErrorKind::ReauthRequired).await;
+    let retry = NewPost { retry_of: Some(retried.id), ..w.new_post(&account, "retry") };
+    w.enqueue(&retry).await.unwrap();
+    let doubled = failed(&w, &account, "doubled", ErrorKind::ReauthRequired).await;
+    let mut twin = w.new_post(&account, "twin");
+    twin.content = doubled.content.clone();
+    w.enqueue(&twin).await.unwrap();
+
+    w.account("remote-1").await;
+    let status = async |post: &PostRecord| w.reload_post(post).await.status;
+    let lost = w.reload_post(&post).await;
+    assert_eq!((lost.status, lost.failure, lost.finished_at), (PostStatus::Queued, None, None));
+    assert_eq!(lost.step, post.step, "the journal of the step before stays closed");
+    assert_eq!(status(&plain).await, PostStatus::Queued);
+    for post in [&old, &refused, &others, &sent, &unknown, &retried, &doubled] {
+        assert_eq!(status(post).await, PostStatus::Failed, "{post:?}");
+    }
+    let filter = EventFilter { post: Some(post.id), ..EventFilter::default() };
+    let events = async || w.store.events(TENANT, &filter, ALL).await.unwrap().items;
+    assert_eq!(events().await.iter().filter(|event| event.name == "post.revived").count(), 1);
+    w.account("remote-1").await;
+    assert_eq!(events().await.iter().filter(|event| event.name == "post.revived").count(), 1, "once");
+}
+
 pub async fn a_post_that_has_begun_is_asked_to_stop(w: World) {
     let account = w.account("remote-1").await;
     let asked = async |post: &PostRecord| {
@@ -769,4 +830,36 @@ async fn claim_for(w: &World, post: &PostRecord) -> Job {
             return job;
         }
     }
+}
+
+pub async fn what_became_of_posts_is_read_for_sums(w: World) {
+    let account = w.account("a").await;
+    let other = w.account("b").await;
+    let start = w.now();
+    let mut made = Vec::new();
+    for (key, account) in [("1", &account), ("2", &other), ("3", &account)] {
+        made.push(w.post(account, key).await);
+        w.advance(MINUTE);
+    }
+    let event = w.event("post.cancelled");
+    w.store.cancel_post(TENANT, made[0].id, None, &event).await.unwrap();
+    let end = w.now();
+    let found = async |account, from, to, limit| {
+        let found = w.store.post_outcomes(TENANT, account, from, to, limit).await.unwrap();
+        found.into_iter().map(|post| (post.created_at, post.status)).collect::<Vec<_>>()
+    };
+    let all: Vec<_> = [2, 1, 0]
+        .map(|index: usize| {
+            let status = [PostStatus::Cancelled, PostStatus::Queued, PostStatus::Queued][index];
+            (made[index].created_at, status)
+        })
+        .into();
+    assert_eq!(found(None, start, end, 9).await, all);
+    assert_eq!(found(None, start, end, 2).await, all[..2]);
+    assert_eq!(found(Some(other.id), start, end, 9).await, all[1..2]);
+    assert_eq!(found(None, made[1].created_at, made[2].created_at, 9).await, all[1..2]);
+    let foreign = w.other_tenant().await;
+    assert_eq!(w.store.post_outcomes(foreign, None, start, end, 9).await.unwrap(), []);
+    let ended = w.store.post_outcomes(TENANT, None, start, made[1].created_at, 9).await.unwrap();
+    assert_eq!((ended[0].finished_at, ended[0].failure.clone()), (Some(end), None));
 }

@@ -7,7 +7,10 @@ use patchbay_app::{
 };
 use patchbay_core::{EventKind, IncomingEvent, MediaId};
 
-use super::{media::file, posts::step};
+use super::{
+    media::{file, keep},
+    posts::step,
+};
 use crate::harness::{MINUTE, SECOND, TENANT, World, assert_stale, at_once};
 
 const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
@@ -67,7 +70,7 @@ pub async fn what_a_step_observed_is_listed(w: World) {
 /// A post with one stored file, whose job is claimed; and its URL.
 async fn with_url(w: &World, account: &Account, key: &str) -> (PostRecord, patchbay_app::model::Job, Media, [u8; 32]) {
     let media = file(w, TENANT, 10);
-    w.store.add_media(&media).await.unwrap();
+    keep(w, &media).await;
     let post = w.post(account, key).await;
     let job = w.claimed(JobKind::Publish).await;
     let url = new_url(w, media.id);

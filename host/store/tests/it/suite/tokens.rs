@@ -1,9 +1,11 @@
 use patchbay_app::{
     model::{AccountStatus, JobKind},
-    store::{JobEnd, RefreshLease, StoreError},
+    store::{AccountTraces, JobEnd, RefreshLease, StoreError},
 };
 
-use crate::harness::{LEASE, MINUTE, SECOND, TENANT, World, at_once};
+use patchbay_core::EventKind;
+
+use crate::harness::{NOTE, LEASE, MINUTE, SECOND, TENANT, World, at_once};
 
 pub async fn one_of_eight_gets_the_right_to_renew(w: World) {
     let account = w.account("remote-1").await;
@@ -47,7 +49,7 @@ pub async fn the_right_to_renew_ends_by_itself_and_is_given_back_by_its_holder_o
     // Another version, an unknown account, an account that needs its owner: there is nothing to renew here.
     assert_eq!(lease(2, "c").await, RefreshLease::Moved);
     w.store
-        .require_reauth(TENANT, account.id, 1, "invalid_grant", &w.event("account.reauth_required"))
+        .require_reauth(TENANT, account.id, 1, "invalid_grant", &w.event("account.reauth_required"), &NOTE)
         .await
         .unwrap();
     w.store.release_refresh(TENANT, account.id, "a").await.unwrap();
@@ -86,7 +88,7 @@ pub async fn renewed_tokens_are_stored_once_per_version_whoever_brings_them(w: W
 pub async fn renewed_tokens_make_an_account_usable_again_but_not_a_revoked_or_pending_one(w: World) {
     let account = w.account("remote-1").await;
     w.store
-        .require_reauth(TENANT, account.id, 1, "invalid_grant", &w.event("account.reauth_required"))
+        .require_reauth(TENANT, account.id, 1, "invalid_grant", &w.event("account.reauth_required"), &NOTE)
         .await
         .unwrap();
     assert!(w.store.swap_tokens(TENANT, account.id, 1, &w.tokens(2)).await.unwrap());
@@ -94,7 +96,7 @@ pub async fn renewed_tokens_make_an_account_usable_again_but_not_a_revoked_or_pe
     assert_eq!((usable.status, usable.status_code), (AccountStatus::Active, None));
 
     w.store
-        .begin_disconnect(TENANT, account.id, "user", None, &w.event("account.disconnected"))
+        .begin_disconnect(TENANT, account.id, "user", None, &w.event("account.disconnected"), &NOTE)
         .await
         .unwrap();
     assert!(w.store.swap_tokens(TENANT, account.id, 2, &w.tokens(3)).await.unwrap());
@@ -110,6 +112,32 @@ pub async fn renewed_tokens_make_an_account_usable_again_but_not_a_revoked_or_pe
     assert!(matches!(lease, RefreshLease::Granted(_)));
     assert!(w.store.swap_tokens(TENANT, pending.id, 1, &w.tokens(2)).await.unwrap());
     assert_eq!(w.reload(&pending).await.status, AccountStatus::Pending);
+}
+
+pub async fn what_is_known_of_a_renewal_is_told(w: World) {
+    let account = w.account("remote-1").await;
+    let traces = async || w.store.account_traces(TENANT, account.id).await.unwrap();
+    let due = w.tokens(1).refresh_due_at;
+    assert_eq!(traces().await, AccountTraces { next_refresh_at: due, ..AccountTraces::default() });
+    assert_eq!(w.reload(&account).await.refreshed_at, None);
+    w.clock.advance_to(due.unwrap());
+    let job = w.claimed(JobKind::Refresh).await;
+    assert_eq!(traces().await.refresh_attempts, 0, "the one under way has not failed");
+    let again = JobEnd::Again { run_at: w.later(MINUTE), code: "down".into() };
+    w.store.end_job(job.lease(), &again).await.unwrap();
+    let failed = traces().await;
+    assert_eq!((failed.refresh_attempts, failed.refresh_error.as_deref()), (1, Some("down")));
+    assert_eq!(failed.next_refresh_at, Some(w.later(MINUTE)));
+    w.advance(MINUTE);
+    let job = w.claimed(JobKind::Refresh).await;
+    assert!(w.store.swap_tokens(TENANT, account.id, 1, &w.tokens(2)).await.unwrap());
+    w.store.end_job(job.lease(), &JobEnd::Done).await.unwrap();
+    assert_eq!(traces().await.refresh_attempts, 0);
+    assert_eq!(w.reload(&account).await.refreshed_at, Some(w.now()));
+    w.receive(&[w.incoming(EventKind::PostProgress, "remote-1")]).await;
+    assert_eq!(traces().await.last_webhook_at, Some(w.now()));
+    let other = w.other_tenant().await;
+    assert_eq!(w.store.account_traces(other, account.id).await.unwrap(), AccountTraces::default());
 }
 
 pub async fn renewed_tokens_move_the_refresh_job(w: World) {
@@ -149,7 +177,7 @@ pub async fn only_an_active_account_of_that_version_needs_to_connect_again(w: Wo
     let event = w.event("account.reauth_required");
     let require = async |version| {
         w.store
-            .require_reauth(TENANT, account.id, version, "invalid_grant", &event)
+            .require_reauth(TENANT, account.id, version, "invalid_grant", &event, &NOTE)
             .await
             .unwrap()
     };

@@ -61,10 +61,10 @@ impl PublicVideo {
     }
 }
 
-/// Counts grow with the age of a video, so that a reader of metrics sees movement.
-pub(super) fn video_field(video: &PublicVideo, now: DateTime<Utc>, name: &str) -> Option<Value> {
+/// Counts grow with the age of a video, so that a reader of metrics sees movement, until it is forgotten (`end`, in minutes).
+pub(super) fn video_field(video: &PublicVideo, now: DateTime<Utc>, end: Option<i64>, name: &str) -> Option<Value> {
     let id = video.post_id;
-    let minutes = (now - video.at).num_minutes().max(0);
+    let minutes = (now - video.at).num_minutes().clamp(0, end.unwrap_or(i64::MAX));
     let caption: String = video.caption.chars().take(MAX_TEXT).collect();
     let embed = format!("https://www.tiktok.com/player/v1/{id}");
     Some(match name {

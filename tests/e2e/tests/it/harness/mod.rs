@@ -9,7 +9,10 @@ pub mod database;
 pub mod media;
 pub mod raw;
 pub mod receiver;
+pub mod s3;
+pub mod s3_proxy;
 mod setup;
+pub mod source;
 mod wanted;
 pub mod webhook;
 
@@ -19,7 +22,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use patchbay_app::{
     App,
     env::{Env, FixedClock},
-    model::{Account, ApiKey, JobKind, KeyScope},
+    model::{Account, ApiKey, AuditAction, By, JobKind, KeyScope},
     work,
 };
 use patchbay_core::{AccountId, ApiKeyId, TenantId};
@@ -32,7 +35,7 @@ use tempfile::TempDir;
 
 pub use client::{Api, Reply, send};
 pub use database::{Database, on_postgres};
-pub use setup::{CLIENT_KEY, CLIENT_SECRET, Setup, WORKER_SECRET};
+pub use setup::{CLIENT_KEY, CLIENT_SECRET, START, Setup, WORKER_SECRET};
 pub use wanted::{draft_post, draft_pull, photo_post, pull_post, video_post};
 
 /// The account of most tests: public, without any restriction.
@@ -129,10 +132,9 @@ impl World {
         let work = async {
             let mut ended = done.subscribe();
             while !*ended.borrow_and_update() {
-                let woken = self.app().woken();
                 self.drain().await;
                 tokio::select! {
-                    () = woken => {}
+                    () = self.app().woken(&JobKind::ALL) => {}
                     _ = ended.changed() => {}
                 }
             }
@@ -387,7 +389,10 @@ pub(crate) async fn make_key(app: &App, tenant: TenantId, scopes: &[KeyScope]) -
         revoked_at: None,
         last_used_at: None,
     };
-    app.store.create_api_key(&key).await.unwrap();
+    let audit = By::cli(&app.env)
+        .did(&app.env, AuditAction::KeyCreated, key.tenant)
+        .to(&key.id);
+    app.store.create_api_key(&key, &audit).await.unwrap();
     whole.expose().clone()
 }
 

@@ -184,3 +184,53 @@ impl Got {
         assert_eq!(self.signed_by(secret), (1, vec![0]), "{self:?}");
     }
 }
+
+/// URLs that no tenant may have called (T49, T55, T57). `known` is a host that may be, and something listens at `port` on loopback.
+pub fn leading_inside(known: &str, port: u16) -> Vec<String> {
+    let mut urls = vec![
+        format!("https://127.0.0.1:{port}/"),
+        format!("http://{known}/"),
+        format!("https://{known}:{port}/"),
+        format!("https://u:p@{known}/"),
+        format!("https://u@{known}/"),
+        format!("https://{known}/\r\nX: y"),
+        format!("https://{known}/%0d%0aX:y"),
+        format!("https://{known}/\0"),
+        known.to_owned(),
+        String::new(),
+        format!("https://{known}/{}", "a".repeat(5_000)),
+    ];
+    for host in [
+        "127.0.0.1",
+        "2130706433",
+        "0x7f000001",
+        "017700000001",
+        "127.1",
+        "localhost",
+        "a.localhost",
+        "0",
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.0.1",
+        "100.64.0.1",
+        "169.254.169.254",
+        "2852039166",
+        "168.63.129.16",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]",
+        "[2001:0:7f00:1::]",
+        "[fe80::1%25lo]",
+        "[fc00::1]",
+        "１２７.０.０.１",
+        "127.0.0.1.",
+        "224.0.0.1",
+        "255.255.255.255",
+    ] {
+        urls.push(format!("https://{host}/"));
+        urls.push(format!("https://{host}:8443/"));
+    }
+    urls
+}

@@ -16,6 +16,7 @@ use patchbay_app::{
 };
 use patchbay_core::TenantId;
 use patchbay_egress::Lookup;
+use patchbay_rig::Memories;
 use patchbay_server::{
     config::Config,
     host::{self, Start},
@@ -33,8 +34,8 @@ pub const CLIENT_KEY: &str = "e2e-client-key";
 pub const CLIENT_SECRET: &str = "e2e-client-secret";
 pub const WORKER_SECRET: &str = "worker-secret-of-the-end-to-end-tests";
 const MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
-/// Where time stands at first.
-const START: i64 = 1_790_000_000;
+/// Where time stands at first, in Unix seconds.
+pub const START: i64 = 1_790_000_000;
 
 /// What is special about a world.
 pub struct Setup {
@@ -51,6 +52,10 @@ pub struct Setup {
     pub callback: &'static str,
     /// Changes the platform.
     pub platform: fn(&mut SimulatorConfig),
+    /// Where the host listens, for whoever must know it before there is one.
+    pub listener: Option<TcpListener>,
+    /// Is shown the memory of guests of components.
+    pub component_memory: Option<Arc<Memories>>,
 }
 
 impl Default for Setup {
@@ -63,6 +68,8 @@ impl Default for Setup {
             host_ahead: TimeDelta::zero(),
             callback: "/api/platforms/tiktok/callback",
             platform: |_| {},
+            listener: None,
+            component_memory: None,
         }
     }
 }
@@ -80,7 +87,10 @@ impl Setup {
             host: FixedClock::at(start + self.host_ahead),
             store: FixedClock::at(start),
         });
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let listener = match self.listener {
+            Some(listener) => listener,
+            None => TcpListener::bind(("127.0.0.1", 0)).await.unwrap(),
+        };
         let address = listener.local_addr().unwrap();
         let callback = format!("http://{address}{}", self.callback);
 
@@ -123,7 +133,8 @@ impl Setup {
             .chain(self.settings)
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
-        let serving = start_host(&settings, folder.path(), listener, clocks.as_ref()).await;
+        let memories = self.component_memory;
+        let serving = start_host(&settings, folder.path(), listener, clocks.as_ref(), memories).await;
         let key = make_key(&serving.host.app, TenantId::DEFAULT, &KeyScope::OF_TENANT).await;
         let api = Api::new(format!("http://{address}"), Some(key));
         World {
@@ -147,6 +158,7 @@ impl World {
             &self.folder.path().join(name),
             listener,
             self.clocks.as_ref(),
+            None,
         )
         .await
     }
@@ -166,7 +178,7 @@ impl World {
         serving.stop().await;
         settings.push((name.to_owned(), value.to_owned()));
         let listener = TcpListener::bind(address).await.unwrap();
-        let serving = start_host(&settings, folder.path(), listener, clocks.as_ref()).await;
+        let serving = start_host(&settings, folder.path(), listener, clocks.as_ref(), None).await;
         // Connections to the old host are of no more use.
         let api = Api::new(api.base, api.key);
         Self {
@@ -186,6 +198,7 @@ async fn start_host(
     folder: &Path,
     listener: TcpListener,
     clocks: Option<&Clocks>,
+    memories: Option<Arc<Memories>>,
 ) -> Serving {
     let mut settings = settings.to_vec();
     settings.push((
@@ -193,7 +206,8 @@ async fn start_host(
         listener.local_addr().unwrap().to_string(),
     ));
     settings.push(("PATCHBAY__STORAGE__DIR".to_owned(), folder.display().to_string()));
-    let config = Config::from_environment(settings, &providers::ids()).unwrap_or_else(|problems| panic!("{problems}"));
+    let config =
+        Config::from_environment(settings, &providers::known()).unwrap_or_else(|problems| panic!("{problems}"));
     let start = Start {
         env: clocks.map(|clocks| Env {
             clock: clocks.host.clone(),
@@ -203,6 +217,7 @@ async fn start_host(
         metrics: Some(metrics()),
         lookup: Some(Arc::new(Names)),
         allow_unsafe_durability: true,
+        component_memory: memories.map(|memories| memories as Arc<_>),
         ..Start::default()
     };
     serve::start(host::build(config, start).await.unwrap(), listener)

@@ -26,7 +26,9 @@ async fn a_typed_client_goes_from_nothing_to_a_published_post() {
     let Some(modules) = tool(TOOL) else { return };
     let world = World::on_sqlite().await;
     let key = world.key().await;
-    let host = world.program.serve().await;
+    // The example connects accounts of its own.
+    let program = world.program.clone().with("PATCHBAY__SERVER__ACTIVATE_AT_ONCE", "true");
+    let host = program.serve().await;
     let nobody = Api::new(&host.url, None);
     let example = Example::in_folder(world.dir.path(), &modules);
     example.document(&nobody.get("/api/openapi.json").await.text);

@@ -1,0 +1,8 @@
+//! The host's side of `core/wit/provider.wit`.
+
+wasmtime::component::bindgen!({
+    path: "../../core/wit",
+    world: "provider",
+    imports: { default: async | trappable },
+    exports: { default: async },
+});

@@ -1,0 +1,4 @@
+//! The provider of this crate's parent folder as a WebAssembly component. The source is the same; tests run one story
+//! with both.
+
+patchbay_provider_sdk::component!(patchbay_provider_tiktok::build);

@@ -1,0 +1,254 @@
+//! How long an event waits before it is sent: from the transaction that stores it to the first request at its endpoint.
+//!
+//! A host with its workers, on PostgreSQL, and a receiver of the benchmark that answers at once. Tenants with one endpoint each
+//! have events made at an even rate, whatever becomes of those before.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use chrono::{DateTime, TimeDelta, Utc};
+use patchbay_simkit::Clock;
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::{Instant, interval, timeout},
+};
+
+use crate::{
+    Effort,
+    host::{self, Host, Settings},
+    measurement::{Measurement, Wanted},
+    postgres::Postgres,
+    webhooks::{CLIENT_KEY, CLIENT_SECRET},
+};
+
+/// Events a second, of all tenants.
+const RATE: u32 = 200;
+/// Tenants, each with one endpoint: deliveries of one endpoint go one after another.
+const TENANTS: usize = 20;
+/// What the slowest of twenty events may wait.
+const WANTED_MS: f64 = 100.0;
+/// Longest wait for what is still under way at the end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `webhook_first_attempt_p95`: beside a wait of 100 ms.
+pub async fn first_attempt_p95(effort: Effort) -> anyhow::Result<Measurement> {
+    measure("webhook_first_attempt_p95", false, effort).await
+}
+
+/// `webhook_first_attempt_p95_apart`: the same, sent by another process than the one that stores the events.
+pub async fn first_attempt_p95_apart(effort: Effort) -> anyhow::Result<Measurement> {
+    measure("webhook_first_attempt_p95_apart", true, effort).await
+}
+
+async fn measure(name: &'static str, workers_apart: bool, effort: Effort) -> anyhow::Result<Measurement> {
+    let receiver = Receiver::start().await?;
+    let server = Postgres::start().await?;
+    let bench = Bench::start(server.create("bench").await?, &receiver, workers_apart).await?;
+    let notes: RefCell<Vec<String>> = RefCell::default();
+    let found = Measurement::of_pairs(
+        name,
+        Wanted::AtMost(1.0),
+        "ms",
+        effort.pairs,
+        async || Ok(WANTED_MS),
+        async || {
+            let run = bench.run(&receiver, effort.time).await?;
+            let p95 = run.quantile(95);
+            notes.borrow_mut().push(format!(
+                "{:.0}/s: {:.0} {:.0} {:.0}",
+                run.rate,
+                run.quantile(50),
+                p95,
+                run.quantile(100)
+            ));
+            Ok(p95)
+        },
+    )
+    .await?;
+    let told = notes.into_inner().join("; ");
+    Ok(found
+        .note("events a second: median, p95 and longest wait in ms", told)
+        .note("tenants with an endpoint each", TENANTS)
+        .note("reference", "a wait of 100 ms")
+        .note("database", server.describe().await?))
+}
+
+/// What came of one run.
+struct Run {
+    /// Waits in milliseconds, the shortest first.
+    waits: Vec<f64>,
+    /// Events a second.
+    rate: f64,
+}
+
+impl Run {
+    fn quantile(&self, percent: usize) -> f64 {
+        let at = (self.waits.len() * percent).div_ceil(100).saturating_sub(1);
+        self.waits.get(at).copied().unwrap_or(f64::NAN)
+    }
+}
+
+struct Bench {
+    host: Arc<Host>,
+    url: String,
+    /// Key of each tenant, and the path that makes an event for its endpoint.
+    tenants: Vec<(String, String)>,
+    _dir: TempDir,
+}
+
+impl Bench {
+    async fn start(url: String, receiver: &Receiver, workers_apart: bool) -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let hosts: Vec<_> = (0..TENANTS)
+            .map(|n| format!("h{n}.example.com={}", receiver.address))
+            .collect();
+        let host = Host::start(Settings {
+            port: host::free_port()?,
+            dir: dir.path(),
+            database: url.clone(),
+            client: (CLIENT_KEY, CLIENT_SECRET),
+            workers_apart,
+            more: vec![
+                ("PATCHBAY__SERVER__FIRST_PARTY", "open".to_owned()),
+                ("PATCHBAY__SERVER__MAX_SOCKETS_PER_IP", "1000".to_owned()),
+                ("PATCHBAY__EGRESS__SIMULATED_RECEIVERS", hosts.join(",")),
+            ],
+        })
+        .await?;
+        let mut tenants = Vec::new();
+        for n in 0..TENANTS {
+            let tenant = host
+                .post("/api/tenants", None, &json!({ "name": format!("t{n}") }))
+                .await?;
+            let path = format!("/api/tenants/{}/keys", text(&tenant, "id")?);
+            let key = text(&host.post(&path, None, &json!({ "name": "bench" })).await?, "text")?;
+            let wanted = json!({ "url": format!("https://h{n}.example.com/") });
+            let endpoint = host.post("/api/webhook-endpoints", Some(&key), &wanted).await?;
+            tenants.push((key, format!("/api/webhook-endpoints/{}/test", text(&endpoint, "id")?)));
+        }
+        Ok(Self {
+            host: Arc::new(host),
+            url,
+            tenants,
+            _dir: dir,
+        })
+    }
+
+    async fn run(&self, receiver: &Receiver, time: Duration) -> anyhow::Result<Run> {
+        receiver.seen().clear();
+        let mut connection = PgConnection::connect(&self.url).await?;
+        let start: DateTime<Utc> = sqlx::query_scalar("SELECT now()").fetch_one(&mut connection).await?;
+        let (begun, mut made, mut beat) = (Instant::now(), JoinSet::new(), interval(Duration::from_secs(1) / RATE));
+        let mut count = 0;
+        while begun.elapsed() < time {
+            beat.tick().await;
+            let (key, path) = self.tenants[count % TENANTS].clone();
+            let host = self.host.clone();
+            made.spawn(async move { host.post(&path, Some(&key), &Value::Null).await });
+            count += 1;
+        }
+        let took = begun.elapsed();
+        while let Some(done) = made.join_next().await {
+            done??;
+        }
+        let all_came = async {
+            while receiver.seen().len() < count {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, all_came)
+            .await
+            .context("not every event came to its endpoint")?;
+        let stored: Vec<(uuid::Uuid, DateTime<Utc>)> =
+            sqlx::query_as("SELECT id, recorded_at FROM events WHERE recorded_at >= $1")
+                .bind(start)
+                .fetch_all(&mut connection)
+                .await?;
+        ensure!(stored.len() == count, "{} events instead of {count}", stored.len());
+        let seen = receiver.seen();
+        let mut waits = Vec::with_capacity(count);
+        for (id, stored_at) in stored {
+            let came = seen
+                .get(&format!("evt_{}", id.simple()))
+                .context("an event never came")?;
+            let wait: TimeDelta = *came - stored_at;
+            waits.push(wait.num_microseconds().unwrap_or(i64::MAX) as f64 / 1e3);
+        }
+        waits.sort_by(f64::total_cmp);
+        Ok(Run {
+            waits,
+            rate: count as f64 / took.as_secs_f64(),
+        })
+    }
+}
+
+fn text(body: &Value, field: &str) -> anyhow::Result<String> {
+    Ok(body[field].as_str().with_context(|| format!("no {field}"))?.to_owned())
+}
+
+type Seen = HashMap<String, DateTime<Utc>>;
+
+/// Takes every event, and notes when each came first.
+struct Receiver {
+    address: std::net::SocketAddr,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl Receiver {
+    async fn start() -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let receiver = Self {
+            address: listener.local_addr()?,
+            seen: Arc::default(),
+        };
+        let seen = receiver.seen.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(take(stream, seen.clone()));
+            }
+        });
+        Ok(receiver)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers the requests of one connection, until it ends.
+async fn take(stream: TcpStream, seen: Arc<Mutex<Seen>>) -> std::io::Result<()> {
+    let clock = Clock::running();
+    let mut stream = BufReader::new(stream);
+    let (mut line, mut id, mut length) = (String::new(), String::new(), 0);
+    loop {
+        line.clear();
+        if stream.read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        let header = line.trim_end().to_ascii_lowercase();
+        if let Some(value) = header.strip_prefix("webhook-id: ") {
+            value.clone_into(&mut id);
+        } else if let Some(value) = header.strip_prefix("content-length: ") {
+            length = value.parse().unwrap_or_default();
+        } else if header.is_empty() {
+            let now = clock.now();
+            seen.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(id.clone())
+                .or_insert(now);
+            stream.read_exact(&mut vec![0; length]).await?;
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await?;
+            length = 0;
+        }
+    }
+}

@@ -42,6 +42,21 @@ pub struct MediaInfo {
 }
 
 impl MediaInfo {
+    /// What is known of a file of which only the type is.
+    #[must_use]
+    pub fn of(kind: MediaKind, mime: impl Into<String>) -> Self {
+        Self {
+            kind,
+            mime: mime.into(),
+            size_bytes: None,
+            duration_ms: None,
+            width: None,
+            height: None,
+            frame_rate: None,
+            codec: None,
+        }
+    }
+
     /// Play time.
     #[must_use]
     pub fn duration(&self) -> Option<Duration> {

@@ -264,8 +264,8 @@ pub fn known(app: &App, post: &PostRecord, watch: Option<&MetricWatch>) -> Vec<K
             (Some(_), ..) => None,
             _ if !counted.contains(&metric) => Some(NoMetric::NotGiven),
             (None, Some(_), _) => Some(NoMetric::NotYet),
-            (None, None, PostStatus::Queued | PostStatus::Publishing) => Some(NoMetric::NotYet),
-            // A draft, a private post without a public id, or one that came to nothing.
+            (None, None, PostStatus::Draft | PostStatus::Queued | PostStatus::Publishing) => Some(NoMetric::NotYet),
+            // One in the person's inbox, a private post without a public id, or one that came to nothing.
             (None, None, _) => Some(NoMetric::NotAvailable),
         });
         Known { metric, value, reason }

@@ -101,6 +101,8 @@ problems! {
     PostNotCancellable = 409 "post_not_cancellable" "The post cannot be stopped any more", retry false, Nobody;
     /// The post has begun or ended.
     PostNotEditable = 409 "post_not_editable" "The post cannot be changed any more", retry false, Nobody;
+    /// The post was published before, or stopped.
+    PostNotDraft = 409 "post_not_draft" "The post is not a draft", retry false, Nobody;
     /// Something of the post is visible or may be, or it is still under way.
     PostNotRetryable = 409 "post_not_retryable" "The post cannot be retried", retry false, Caller;
     /// The post has no public id yet.

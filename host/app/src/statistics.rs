@@ -125,8 +125,8 @@ fn sums(posts: &[PostStatus]) -> Sums {
                 ended += 1;
             }
             PostStatus::Failed | PostStatus::Unconfirmed => ended += 1,
-            // What its tenant stopped says nothing of success.
-            PostStatus::Queued | PostStatus::Publishing | PostStatus::Cancelled => {}
+            // What its tenant keeps back or stopped says nothing of success.
+            PostStatus::Draft | PostStatus::Queued | PostStatus::Publishing | PostStatus::Cancelled => {}
         }
     }
     Sums {

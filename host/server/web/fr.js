@@ -106,6 +106,8 @@ export default {
   'Not confirmed': 'Non confirmé',
   '{platform} did not say whether the post arrived. Look in the {platform} app before you post it again: it may be there already. Patchbay does not send it a second time by itself.':
     '{platform} n’a pas dit si la publication est arrivée. Regardez dans l’application {platform} avant de publier à nouveau : elle y est peut-être déjà. Patchbay ne l’envoie pas une seconde fois de lui-même.',
+  Draft: 'Brouillon',
+  'It waits until somebody publishes it.': 'Il attend que quelqu’un le publie.',
   Stopped: 'Arrêté',
   'It was stopped before anything was published.': 'Arrêté avant toute publication.',
 

@@ -10,6 +10,7 @@ export const needsTenant = true;
 
 const STATES = [
   ['', 'Any state'],
+  ['draft', 'Draft'],
   ['queued', 'Waiting'],
   ['publishing', 'Publishing'],
   ['published', 'Published'],

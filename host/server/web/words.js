@@ -5,6 +5,8 @@ import { language, t } from './language.js';
 /** State of a post: label, tone, and one sentence about it. */
 export function postState(post, platform) {
   switch (post.status) {
+    case 'draft':
+      return [t('Draft'), 'muted', t('It waits until somebody publishes it.')];
     case 'queued':
       return [
         post.scheduled_at ? t('Scheduled') : t('Waiting'),

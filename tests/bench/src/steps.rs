@@ -321,16 +321,7 @@ fn post() -> anyhow::Result<Post> {
         media: vec![PostMedia {
             id: MediaId::from_uuid(Uuid::from_u128(3)),
             origin: MediaOrigin::Url("https://media.example.com/kites.mp4".parse()?),
-            info: MediaInfo {
-                kind: MediaKind::Video,
-                mime: "video/mp4".to_owned(),
-                size_bytes: None,
-                duration_ms: None,
-                width: None,
-                height: None,
-                frame_rate: None,
-                codec: None,
-            },
+            info: MediaInfo::of(MediaKind::Video, "video/mp4"),
         }],
         options: [("privacy_level".to_owned(), json!("PUBLIC_TO_EVERYONE"))]
             .into_iter()

@@ -107,16 +107,7 @@ impl File {
     #[must_use]
     pub fn of(kind: MediaKind, mime: &str, bytes: impl Into<Bytes>) -> Self {
         Self {
-            info: MediaInfo {
-                kind,
-                mime: mime.to_owned(),
-                size_bytes: None,
-                duration_ms: None,
-                width: None,
-                height: None,
-                frame_rate: None,
-                codec: None,
-            },
+            info: MediaInfo::of(kind, mime),
             bytes: bytes.into(),
         }
     }

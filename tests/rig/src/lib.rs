@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod binary;
+pub mod components;
 pub mod database;
 pub mod host;
 pub mod hostile;

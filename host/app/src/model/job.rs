@@ -173,7 +173,7 @@ impl Job {
 
 /// A job to be stored. There is at most one unfinished job of a kind and target: storing another moves the first one
 /// forward.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewJob {
     /// Id to use if there is none yet.
     pub id: JobId,

@@ -1,7 +1,8 @@
 //! A post from intent to outcome.
 //!
 //! `queued → publishing → published | delivered | failed | unconfirmed | cancelled`, and from `delivered` (a draft in
-//! the person's inbox) and `unconfirmed` on to what the platform says later.
+//! the person's inbox) and `unconfirmed` on to what the platform says later. A post may begin as a `draft` of ours, which
+//! waits until somebody publishes it (`queued`) or takes it away (`cancelled`).
 
 use std::{fmt, str::FromStr};
 
@@ -24,6 +25,8 @@ pub const MOST_REVIVED: u32 = 100;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PostStatus {
+    /// Waits until somebody publishes it. No worker knows of it, and it may be incomplete.
+    Draft,
     /// Waits for its first step.
     Queued,
     /// Under way. The checkpoint's phase says how far.
@@ -44,7 +47,8 @@ pub enum PostStatus {
 
 impl PostStatus {
     /// All, in the order of the life of a post.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
+        Self::Draft,
         Self::Queued,
         Self::Publishing,
         Self::Delivered,
@@ -58,6 +62,7 @@ impl PostStatus {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Draft => "draft",
             Self::Queued => "queued",
             Self::Publishing => "publishing",
             Self::Delivered => "inbox_delivered",
@@ -74,16 +79,15 @@ impl PostStatus {
         matches!(self, Self::Queued | Self::Publishing)
     }
 
-    /// Whether a post may go from this state to `next`. The SQL repeats this guard.
+    /// Whether a step may lead from this state to `next`. The SQL repeats this guard.
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
         match self {
-            Self::Queued => next != Self::Queued,
-            Self::Publishing | Self::Unconfirmed => next != Self::Queued,
+            Self::Queued | Self::Publishing | Self::Unconfirmed => !matches!(next, Self::Draft | Self::Queued),
             Self::Delivered => matches!(next, Self::Delivered | Self::Published | Self::Failed),
             // Later news may still add ids.
             Self::Published => next == Self::Published,
-            Self::Failed | Self::Cancelled => false,
+            Self::Draft | Self::Failed | Self::Cancelled => false,
         }
     }
 }
@@ -267,6 +271,8 @@ pub struct NewPost {
     pub simulated: bool,
     /// What.
     pub content: Content,
+    /// It waits until somebody publishes it, without a job.
+    pub draft: bool,
     /// Not before this time.
     pub scheduled_at: Option<DateTime<Utc>>,
     /// Asked for together with others.
@@ -371,7 +377,8 @@ mod tests {
             }
         }
         for status in PostStatus::ALL {
-            assert!(!status.may_become(PostStatus::Queued));
+            assert!(!status.may_become(PostStatus::Queued) && !status.may_become(PostStatus::Draft));
+            assert!(!PostStatus::Draft.may_become(status), "no step leads out of a draft");
             assert_eq!(status.as_str().parse(), Ok(status));
         }
     }

@@ -1,19 +1,19 @@
-//! Changing and stopping posts.
+//! Changing, publishing and stopping posts that are stored.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use patchbay_core::TenantId;
+use patchbay_core::{JobId, TenantId};
 use serde_json::{Map, Value, json};
 
 use super::{
     content::{self, WantedMedia},
     find_account, post_event, preflight,
-    submit::duplicate,
+    submit::{WantedConsent, duplicate, may_be_posted},
 };
 use crate::{
     App,
-    model::{JobKind, PostRecord, PostStatus},
+    model::{JobKind, NewEvent, NewJob, PostRecord, PostStatus},
     problem::{Problem, ProblemKind},
     store::{CancelOutcome, EditOutcome, PostEdit},
 };
@@ -33,14 +33,27 @@ pub struct Edit {
     pub scheduled_at: Option<Option<DateTime<Utc>>>,
 }
 
-/// Changes a post that has not begun. What comes of it is checked like a new post.
+/// How a draft is published.
+#[derive(Debug, Clone, Default)]
+pub struct Publication {
+    /// Not before this time, or at once; `None`: as the draft has it.
+    pub scheduled_at: Option<Option<DateTime<Utc>>>,
+    /// Post it also if the account has the same already.
+    pub allow_duplicate: bool,
+    /// What a person agreed to; `None`: as the draft has it.
+    pub consent: Option<WantedConsent>,
+}
+
+/// Changes a post that has not begun. What comes of it is checked like a new post: a draft when it is published.
 ///
 /// # Errors
 /// It has begun or ended; it is no longer as `post`, which the change is based on; what is wrong with the changed post.
 pub async fn edit(app: &Arc<App>, post: PostRecord, edit: Edit) -> Result<PostRecord, Problem> {
-    if post.status != PostStatus::Queued {
-        return Err(too_late(&post));
-    }
+    let draft = match post.status {
+        PostStatus::Draft => true,
+        PostStatus::Queued => false,
+        _ => return Err(too_late(&post)),
+    };
     let (account, registered) = find_account(app, post.tenant, None, post.account).await?;
     let mut content = post.content;
     if let Some(title) = edit.title {
@@ -55,10 +68,16 @@ pub async fn edit(app: &Arc<App>, post: PostRecord, edit: Edit) -> Result<PostRe
     if let Some(media) = edit.media {
         content.media = content::find_media(app, post.tenant, &registered, content.kind, media).await?;
     }
-    content::check(&registered, &content, post.id)?;
-    preflight(app, &account, &content.as_post(post.id)).await?;
+    let content_hash = if draft {
+        None
+    } else {
+        content::check(&registered, &content, post.id)?;
+        preflight(app, &account, &content.as_post(post.id)).await?;
+        Some(content::hash(app, post.tenant, &content).await?)
+    };
     let scheduled_at = edit.scheduled_at.unwrap_or(post.scheduled_at);
-    content::keep(app, post.tenant, &content, scheduled_at).await?;
+    let until = content::kept_until(app.env.now(), draft, scheduled_at);
+    content::keep(app, post.tenant, &content, until).await?;
 
     let mut event = post_event(app, post.id, "post.edited", json!({ "scheduled_at": scheduled_at }));
     // Each edit has seen another state.
@@ -68,11 +87,68 @@ pub async fn edit(app: &Arc<App>, post: PostRecord, edit: Edit) -> Result<PostRe
         tenant: post.tenant,
         post: post.id,
         seen: post.updated_at,
-        content_hash: content::hash(app, post.tenant, &content).await?,
+        content_hash,
         content,
         scheduled_at,
+        publishes: None,
     };
-    match app.store.edit_post(&wanted, &event).await? {
+    store(app, &wanted, &event, too_late).await
+}
+
+/// Publishes a draft as it is now: it is checked like a new post, and queued.
+///
+/// # Errors
+/// It is no draft (any more); it is no longer as `post`, which was looked at; what is wrong with it.
+pub async fn publish_draft(
+    app: &Arc<App>,
+    post: PostRecord,
+    wanted: Publication,
+    correlation_id: &str,
+) -> Result<PostRecord, Problem> {
+    if post.status != PostStatus::Draft {
+        return Err(not_draft(&post));
+    }
+    let (account, registered) = find_account(app, post.tenant, None, post.account).await?;
+    let mut content = post.content;
+    if let Some(consent) = wanted.consent {
+        content.consent = Some(consent.given(&account, app.env.now()));
+    }
+    content::all_there(app, post.tenant, &content.media).await?;
+    let content_hash = may_be_posted(app, &account, &registered, &content, post.id, wanted.allow_duplicate).await?;
+    let scheduled_at = wanted.scheduled_at.unwrap_or(post.scheduled_at);
+    let until = content::kept_until(app.env.now(), false, scheduled_at);
+    content::keep(app, post.tenant, &content, until).await?;
+
+    let mut event = post_event(app, post.id, "post.queued", json!({ "scheduled_at": scheduled_at }));
+    event.account = Some(post.account);
+    let job = NewJob {
+        id: JobId::from_uuid(app.env.ids.next()),
+        tenant: post.tenant,
+        kind: JobKind::Publish,
+        target: post.id.as_uuid(),
+        concurrency_key: Some(post.account.to_string()),
+        run_at: scheduled_at,
+        correlation_id: correlation_id.to_owned(),
+    };
+    let wanted = PostEdit {
+        tenant: post.tenant,
+        post: post.id,
+        seen: post.updated_at,
+        content_hash,
+        content,
+        scheduled_at,
+        publishes: Some(job),
+    };
+    store(app, &wanted, &event, not_draft).await
+}
+
+async fn store(
+    app: &App,
+    wanted: &PostEdit,
+    event: &NewEvent,
+    refused: fn(&PostRecord) -> Problem,
+) -> Result<PostRecord, Problem> {
+    match app.store.edit_post(wanted, event).await? {
         None => Err(Problem::not_found("post")),
         Some(EditOutcome::Edited(post)) => {
             app.wake(&[JobKind::Publish, JobKind::Deliver]);
@@ -80,7 +156,7 @@ pub async fn edit(app: &Arc<App>, post: PostRecord, edit: Edit) -> Result<PostRe
         }
         Some(EditOutcome::Changed) => Err(changed()),
         Some(EditOutcome::Duplicate(twin)) => Err(duplicate(twin)),
-        Some(EditOutcome::TooLate(post)) => Err(too_late(&post)),
+        Some(EditOutcome::TooLate(post)) => Err(refused(&post)),
     }
 }
 
@@ -117,9 +193,14 @@ pub async fn cancel(
 fn too_late(post: &PostRecord) -> Problem {
     let detail = match post.status {
         PostStatus::Queued => "It is about to begin.".to_owned(),
-        status => format!("It is {status}. Only a queued post can be changed."),
+        status => format!("It is {status}. Only a draft or a queued post can be changed."),
     };
     Problem::new(ProblemKind::PostNotEditable, detail)
+}
+
+fn not_draft(post: &PostRecord) -> Problem {
+    let detail = format!("It is {} already. Only a draft can be published.", post.status);
+    Problem::new(ProblemKind::PostNotDraft, detail)
 }
 
 fn changed() -> Problem {

@@ -14,6 +14,8 @@ use crate::{App, model::Content, problem::Problem, registry::Registered};
 
 /// How long the files of a post are kept after its time: longer than it waits for a reconnect.
 const KEEP_MEDIA: TimeDelta = TimeDelta::days(8);
+/// How long the files of a draft are kept after its last change.
+const KEEP_DRAFT_MEDIA: TimeDelta = TimeDelta::days(90);
 /// Longest media URL.
 const MAX_URL: usize = 2048;
 
@@ -93,15 +95,19 @@ pub(super) async fn find_media(
     }
 }
 
-/// Files that a stored post names, and that are gone.
-pub(super) async fn gone(app: &App, tenant: TenantId, media: &[PostMedia]) -> Result<Vec<FieldIssue>, Problem> {
+/// Checks that the files that a stored post names are still there.
+pub(super) async fn all_there(app: &App, tenant: TenantId, media: &[PostMedia]) -> Result<(), Problem> {
     let mut issues = Vec::new();
     for (index, file) in media.iter().enumerate().filter(|(_, file)| file.origin.is_ours()) {
         if app.store.media(tenant, file.id).await?.is_none() {
             issues.push(no_such_file(format!("/media/{index}")));
         }
     }
-    Ok(issues)
+    if issues.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::invalid(issues))
+    }
 }
 
 fn no_such_file(pointer: String) -> FieldIssue {
@@ -154,15 +160,19 @@ fn check_consent(registered: &Registered, content: &Content, post: &Post) -> Opt
     })
 }
 
-/// Keeps the files of a post. It may wait for its time, and then for its account: its files wait with it.
-pub(super) async fn keep(
-    app: &App,
-    tenant: TenantId,
-    content: &Content,
-    scheduled_at: Option<DateTime<Utc>>,
-) -> Result<(), Problem> {
-    let begins = scheduled_at.unwrap_or_else(|| app.env.now());
-    let until = begins.checked_add_signed(KEEP_MEDIA).unwrap_or(begins);
+/// How long the files of a post that is stored or changed now are kept. It may wait for its time, and then for its account;
+/// a draft waits for somebody.
+pub(super) fn kept_until(now: DateTime<Utc>, draft: bool, scheduled_at: Option<DateTime<Utc>>) -> DateTime<Utc> {
+    let (from, length) = if draft {
+        (now, KEEP_DRAFT_MEDIA)
+    } else {
+        (scheduled_at.unwrap_or(now), KEEP_MEDIA)
+    };
+    from.checked_add_signed(length).unwrap_or(from)
+}
+
+/// Keeps the files of a post.
+pub(super) async fn keep(app: &App, tenant: TenantId, content: &Content, until: DateTime<Utc>) -> Result<(), Problem> {
     for media in content.media.iter().filter(|media| media.origin.is_ours()) {
         app.store.keep_media(tenant, media.id, until).await?;
     }
@@ -218,16 +228,7 @@ fn info_of_url(url: &Url, kind: PostKind, registered: &Registered) -> MediaInfo 
     } else {
         MediaKind::Video
     };
-    MediaInfo {
-        kind,
-        mime: mime.to_owned(),
-        size_bytes: None,
-        duration_ms: None,
-        width: None,
-        height: None,
-        frame_rate: None,
-        codec: None,
-    }
+    MediaInfo::of(kind, mime)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use patchbay_core::{
     PublishOptions, Publisher, TenantId,
 };
 
-pub use change::{Edit, cancel, edit};
+pub use change::{Edit, Publication, cancel, edit, publish_draft};
 pub use content::{StoredTransfer, WantedMedia};
 pub(crate) use step::run as run_step;
 pub use submit::{Checked, Submitted, WantedConsent, WantedPost, of_target, retry, submit, submit_all, validate};

@@ -301,7 +301,8 @@ fn quota_change(app: &App, post: &PostRecord, transition: &PostTransition) -> Qu
     match transition.status {
         PostStatus::Failed | PostStatus::Cancelled => QuotaChange::Free,
         PostStatus::Published if quotas.any(|quota| quota.frees_when_done) => QuotaChange::Free,
-        PostStatus::Queued
+        PostStatus::Draft
+        | PostStatus::Queued
         | PostStatus::Publishing
         | PostStatus::Delivered
         | PostStatus::Published

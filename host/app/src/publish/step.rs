@@ -64,7 +64,7 @@ pub(crate) async fn run(app: &Arc<App>, job: &Job) -> Result<(), StoreError> {
         return Ok(());
     };
     let nothing_to_do = match post.status {
-        PostStatus::Failed | PostStatus::Cancelled => true,
+        PostStatus::Draft | PostStatus::Failed | PostStatus::Cancelled => true,
         PostStatus::Published => !post.publication.remote_ids.is_empty() || post.checkpoint.is_none(),
         PostStatus::Queued | PostStatus::Publishing | PostStatus::Delivered | PostStatus::Unconfirmed => false,
     };

@@ -18,6 +18,7 @@ use crate::{
     limits::LimitUse,
     model::{Account, Consent, Content, JobKind, NewJob, NewPost, PostRecord, PostStatus},
     problem::{Problem, ProblemKind},
+    registry::Registered,
     store::Enqueued,
 };
 
@@ -40,11 +41,26 @@ pub struct WantedPost {
     pub options: serde_json::Map<String, serde_json::Value>,
     /// Not before this time.
     pub scheduled_at: Option<DateTime<Utc>>,
+    /// Keep it until somebody publishes it. Only then it is checked whether it may be posted. Left out of the fingerprint
+    /// where it is not so: requests of before are still known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub draft: bool,
     /// Post it also if the account has the same already.
     pub allow_duplicate: bool,
     /// What a person agreed to. Left out of the fingerprint where there is none: requests of before are still known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consent: Option<WantedConsent>,
+}
+
+impl WantedConsent {
+    /// As it is kept with a post of the account.
+    pub(super) fn given(self, account: &Account, at: DateTime<Utc>) -> Consent {
+        Consent {
+            by: self.by.unwrap_or_else(|| account.owner.clone()),
+            at,
+            text: self.text,
+        }
+    }
 }
 
 /// What a person agreed to, as the caller tells it.
@@ -60,6 +76,7 @@ pub struct WantedConsent {
 #[derive(Debug)]
 pub struct Checked {
     id: PostId,
+    draft: bool,
     content_hash: Option<[u8; 32]>,
     /// The account that it goes to.
     pub account: Account,
@@ -117,32 +134,43 @@ async fn check(
         text: wanted.text,
         media: content::find_media(app, tenant, &registered, wanted.kind, wanted.media).await?,
         options: wanted.options,
-        consent: wanted.consent.map(|consent| Consent {
-            by: consent.by.unwrap_or_else(|| account.owner.clone()),
-            at: app.env.now(),
-            text: consent.text,
-        }),
+        consent: wanted.consent.map(|consent| consent.given(&account, app.env.now())),
     };
     let id = PostId::from_uuid(app.env.ids.next());
-    content::check(&registered, &content, id)?;
-    preflight(app, &account, &content.as_post(id)).await?;
-    let content_hash = if wanted.allow_duplicate {
+    let content_hash = if wanted.draft {
         None
     } else {
-        Some(content::hash(app, tenant, &content).await?)
+        may_be_posted(app, &account, &registered, &content, id, wanted.allow_duplicate).await?
     };
-    if let Some(hash) = content_hash
-        && let Some(twin) = app.store.duplicate_of(tenant, account.id, hash).await?
-    {
-        return Err(duplicate(twin));
-    }
     Ok(Checked {
         id,
+        draft: wanted.draft,
         content_hash,
         account,
         content,
         scheduled_at: wanted.scheduled_at,
     })
+}
+
+/// Checks whether content may be posted as it is. Returns its hash, if no other post of the account may have the same.
+pub(super) async fn may_be_posted(
+    app: &Arc<App>,
+    account: &Account,
+    registered: &Registered,
+    content: &Content,
+    id: PostId,
+    allow_duplicate: bool,
+) -> Result<Option<[u8; 32]>, Problem> {
+    content::check(registered, content, id)?;
+    preflight(app, account, &content.as_post(id)).await?;
+    if allow_duplicate {
+        return Ok(None);
+    }
+    let hash = content::hash(app, account.tenant, content).await?;
+    match app.store.duplicate_of(account.tenant, account.id, hash).await? {
+        Some(twin) if twin != id => Err(duplicate(twin)),
+        _ => Ok(Some(hash)),
+    }
 }
 
 /// Checks and stores a post. Under a key that is known it gives the post that was stored then, whatever became of the
@@ -235,6 +263,7 @@ pub async fn retry(
             );
         }
         PostStatus::Queued | PostStatus::Publishing => return refused("It is under way, and tried again by itself."),
+        PostStatus::Draft => return refused("It is a draft, which has not been published yet."),
         PostStatus::Delivered | PostStatus::Published => return refused("It has succeeded."),
     }
     let request = Request {
@@ -248,14 +277,12 @@ pub async fn retry(
     }
     let (account, registered) = find_account(app, tenant, None, post.account).await?;
     let id = PostId::from_uuid(app.env.ids.next());
-    match content::gone(app, tenant, &post.content.media).await? {
-        issues if issues.is_empty() => {}
-        issues => return Err(Problem::invalid(issues)),
-    }
+    content::all_there(app, tenant, &post.content.media).await?;
     content::check(&registered, &post.content, id)?;
     preflight(app, &account, &post.content.as_post(id)).await?;
     let checked = Checked {
         id,
+        draft: false,
         // Somebody has looked at what became of it.
         content_hash: None,
         account,
@@ -326,7 +353,8 @@ impl Request<'_> {
     ) -> Result<(Vec<PostRecord>, bool), Problem> {
         let mut posts = Vec::with_capacity(all.len());
         for (index, checked) in all.into_iter().enumerate() {
-            content::keep(app, checked.account.tenant, &checked.content, checked.scheduled_at).await?;
+            let until = content::kept_until(app.env.now(), checked.draft, checked.scheduled_at);
+            content::keep(app, checked.account.tenant, &checked.content, until).await?;
             posts.push(self.with_job(app, index, checked, group, retry_of));
         }
         let stored = match app.store.enqueue_posts(&posts).await? {
@@ -364,6 +392,7 @@ impl Request<'_> {
             provider: checked.account.provider,
             simulated: checked.account.simulated,
             content: checked.content,
+            draft: checked.draft,
             scheduled_at: checked.scheduled_at,
             group,
             retry_of,

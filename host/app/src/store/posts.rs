@@ -46,10 +46,24 @@ pub struct PostEdit {
     pub seen: DateTime<Utc>,
     /// What is to be posted.
     pub content: Content,
-    /// SHA-256 of that. Kept only if the post has one.
-    pub content_hash: [u8; 32],
+    /// SHA-256 of that, if no other post of the account may have the same. A queued post that has none gets none.
+    pub content_hash: Option<[u8; 32]>,
     /// Not before this time. The job moves with it.
     pub scheduled_at: Option<DateTime<Utc>>,
+    /// Queues a draft, with this job.
+    pub publishes: Option<NewJob>,
+}
+
+impl PostEdit {
+    /// Whether a post in this state can be changed so: a draft can, and a queued one if this does not publish a draft.
+    #[must_use]
+    pub fn suits(&self, status: PostStatus) -> bool {
+        match status {
+            PostStatus::Draft => true,
+            PostStatus::Queued => self.publishes.is_none(),
+            _ => false,
+        }
+    }
 }
 
 /// Outcome of changing a post.
@@ -61,7 +75,7 @@ pub enum EditOutcome {
     Changed,
     /// That post of the account has the same content.
     Duplicate(PostId),
-    /// It has begun, or ended.
+    /// It has begun, or ended; or it is to be published and no draft.
     TooLate(Box<PostRecord>),
 }
 
@@ -127,7 +141,7 @@ pub enum CancelOutcome {
 /// Posts and the journal of their irreversible calls.
 #[async_trait]
 pub trait Posts {
-    /// Stores posts that were asked for together, each with its job, or finds the earlier ones of the first one's key. One
+    /// Stores posts that were asked for together, each but drafts with its job, or finds the earlier ones of the first one's key. One
     /// transaction.
     async fn enqueue_posts(&self, posts: &[(NewPost, NewJob)]) -> StoreResult<Enqueued>;
 
@@ -207,10 +221,10 @@ pub trait Posts {
     /// `Stale`: the lease is gone, the post is at another step, or its state does not lead there.
     async fn record_step(&self, lease: Lease, record: &StepRecord) -> StoreResult<PostRecord>;
 
-    /// Changes a queued post that has not begun, moves its job, and appends `event`.
+    /// Changes a draft or a queued post that has not begun, moves its job or gives it one, and appends `event`.
     async fn edit_post(&self, edit: &PostEdit, event: &NewEvent) -> StoreResult<Option<EditOutcome>>;
 
-    /// Stops a queued post, or asks for it. Appends `event` if it was stopped. A post has begun when its job is claimed
+    /// Stops a draft or a queued post, or asks for it. Appends `event` if it was stopped. A post has begun when its job is claimed
     /// or an irreversible call is in its journal. With `seen`, only if that was its last change.
     async fn cancel_post(
         &self,

@@ -195,6 +195,7 @@ pub async fn upload(
         media: vec![media],
         options: wanted.options,
         scheduled_at: None,
+        draft: false,
         // As it always was on this path.
         allow_duplicate: true,
         consent: None,
@@ -321,8 +322,13 @@ pub async fn status(
         .ok_or_else(|| Problem::not_found("publish id"))?;
     let pulled = post.content.media.iter().any(|media| media.origin.is_fetched());
     let status = match post.status {
-        PostStatus::Queued | PostStatus::Publishing | PostStatus::Unconfirmed if pulled => "PROCESSING_DOWNLOAD",
-        PostStatus::Queued | PostStatus::Publishing | PostStatus::Unconfirmed => "PROCESSING_UPLOAD",
+        PostStatus::Draft | PostStatus::Queued | PostStatus::Publishing | PostStatus::Unconfirmed => {
+            if pulled {
+                "PROCESSING_DOWNLOAD"
+            } else {
+                "PROCESSING_UPLOAD"
+            }
+        }
         PostStatus::Delivered => "SEND_TO_USER_INBOX",
         PostStatus::Published => "PUBLISH_COMPLETE",
         PostStatus::Failed | PostStatus::Cancelled => "FAILED",

@@ -143,6 +143,14 @@ pub struct PostRevived {
     pub account_id: String,
 }
 
+/// A draft was published: it is queued, and begins when its time comes.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PostQueued {
+    /// Not before this time.
+    pub scheduled_at: Option<DateTime<Utc>>,
+}
+
 /// A post was changed before it began.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -276,6 +284,7 @@ pub const KINDS: &[Kind] = &[
         "post.revived",
         "A post that had failed for want of access goes on: its account is connected again",
     ),
+    kind::<PostQueued>("post.queued", "A draft was published: it is queued"),
     kind::<PostEdited>("post.edited", "A post was changed before it began"),
     kind::<PostCancelled>("post.cancelled", "A post was stopped"),
     kind::<MediaImported>("media.imported", "A media file was fetched by its URL"),

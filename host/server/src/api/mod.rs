@@ -85,6 +85,7 @@ fn routes() -> OpenApiRouter<Host> {
         .routes(routes!(posts::create::create_many, posts::list_all))
         .routes(routes!(posts::show, posts::change::edit, posts::change::cancel))
         .routes(routes!(posts::create::retry))
+        .routes(routes!(posts::change::publish_draft))
         .routes(routes!(posts::metrics::metrics))
         .routes(routes!(posts::metrics::metrics_history))
         .routes(routes!(posts::journal::journal))

@@ -25,14 +25,8 @@ pub fn probe<F: Read + Seek>(file: &mut F, size: u64) -> io::Result<Option<Media
         return Ok(None);
     };
     let mut info = MediaInfo {
-        kind,
-        mime: mime.to_owned(),
         size_bytes: Some(size),
-        duration_ms: None,
-        width: None,
-        height: None,
-        frame_rate: None,
-        codec: None,
+        ..MediaInfo::of(kind, mime)
     };
     if matches!(mime, "video/mp4" | "video/quicktime") {
         if !has_plain_movie(file, size)? {

@@ -354,20 +354,25 @@ impl Posts for PostgresStore {
                 return Ok(None);
             };
             let now = self.time(&mut tx).await?;
-            if claimed || post.status != PostStatus::Queued || has_commits(&mut tx, tenant, id).await? {
+            if claimed || !edit.suits(post.status) || has_commits(&mut tx, tenant, id).await? {
                 return Ok(Some(EditOutcome::TooLate(Box::new(post))));
             }
             if post.updated_at != edit.seen {
                 return Ok(Some(EditOutcome::Changed));
             }
             let changed_at = values::later_than(post.updated_at, now);
-            let hash = edit.content_hash;
-            free_content(&mut tx, tenant, post.account, hash, now).await?;
-            let twin = with_content(&mut tx, tenant, post.account, hash).await?;
+            let twin = match edit.content_hash {
+                Some(hash) => {
+                    free_content(&mut tx, tenant, post.account, hash, now).await?;
+                    with_content(&mut tx, tenant, post.account, hash).await?
+                }
+                None => None,
+            };
+            let status = edit.publishes.as_ref().map_or(post.status, |_| PostStatus::Queued);
             let row = sqlx::query(concat!(
                 "UPDATE posts
              SET content = $3, scheduled_at = $4, updated_at = $5,
-                 content_hash = CASE WHEN content_hash IS NOT NULL THEN $6::bytea END
+                 content_hash = CASE WHEN content_hash IS NOT NULL OR status = 'draft' THEN $6::bytea END, status = $7
              WHERE tenant_id = $1 AND id = $2
              RETURNING ",
                 post_columns!()
@@ -377,7 +382,8 @@ impl Posts for PostgresStore {
             .bind(values::json(&edit.content)?)
             .bind(edit.scheduled_at)
             .bind(changed_at)
-            .bind(&hash[..])
+            .bind(edit.content_hash.as_ref().map(|hash| &hash[..]))
+            .bind(status.as_str())
             .fetch_one(&mut *tx)
             .await;
             let row = match (row, twin) {
@@ -386,7 +392,9 @@ impl Posts for PostgresStore {
                 (Err(error), None) if is_duplicate(&error) => return Err(StoreError::Stale),
                 (row, _) => row.map_err(db)?,
             };
-            if edit.scheduled_at != post.scheduled_at {
+            if let Some(job) = &edit.publishes {
+                put_job(&mut tx, job, job.target, now).await?;
+            } else if edit.scheduled_at != post.scheduled_at {
                 reschedule_job(
                     &mut tx,
                     JobKind::Publish,
@@ -419,10 +427,10 @@ impl Posts for PostgresStore {
             if seen.is_some_and(|seen| seen != post.updated_at) {
                 return Ok(Some(CancelOutcome::Changed));
             }
-            if !post.status.is_open() {
+            if !post.status.is_open() && post.status != PostStatus::Draft {
                 return Ok(Some(CancelOutcome::TooLate(Box::new(post))));
             }
-            let begun = claimed || post.status != PostStatus::Queued || has_commits(&mut tx, tenant, id).await?;
+            let begun = claimed || post.status == PostStatus::Publishing || has_commits(&mut tx, tenant, id).await?;
             let (status, finished_at) = if begun {
                 (post.status, None)
             } else {
@@ -475,7 +483,7 @@ async fn has_commits(connection: &mut PgConnection, tenant: TenantId, post: Post
     row.try_get("found").map_err(db)
 }
 
-/// Stores a post with its job. `None`: its key is known, or its content is.
+/// Stores a post with its job, a draft without. `None`: its key is known, or its content is.
 async fn insert(
     connection: &mut PgConnection,
     post: &NewPost,
@@ -500,7 +508,14 @@ async fn insert(
     .bind(post.account.as_uuid())
     .bind(post.provider.as_str())
     .bind(post.simulated)
-    .bind(PostStatus::Queued.as_str())
+    .bind(
+        if post.draft {
+            PostStatus::Draft
+        } else {
+            PostStatus::Queued
+        }
+        .as_str(),
+    )
     .bind(values::json(&post.content)?)
     .bind(values::json(&Publication::default())?)
     .bind(post.scheduled_at)
@@ -516,7 +531,9 @@ async fn insert(
     .await
     .map_err(db)?;
     let Some(row) = stored else { return Ok(None) };
-    put_job(connection, job, job.target, now).await?;
+    if !post.draft {
+        put_job(connection, job, job.target, now).await?;
+    }
     rows::post(&row).map(Some)
 }
 

@@ -128,7 +128,7 @@ pub(super) async fn revive_posts(
                      WHERE other.tenant_id = failed.tenant_id AND other.account_id = failed.account_id
                          AND other.created_at >= failed.created_at AND other.id <> failed.id
                          AND (other.retry_of = failed.id
-                             OR other.status NOT IN ('failed', 'cancelled') AND json_remove(other.content, '$.consent') = json_remove(failed.content, '$.consent')))
+                             OR other.status NOT IN ('draft', 'failed', 'cancelled') AND json_remove(other.content, '$.consent') = json_remove(failed.content, '$.consent')))
              ORDER BY failed.created_at, failed.id
              LIMIT $5)
          RETURNING ",

@@ -266,6 +266,7 @@ impl World {
                 options: serde_json::Map::new(),
                 consent: None,
             },
+            draft: false,
             scheduled_at: None,
             group: None,
             retry_of: None,

@@ -227,14 +227,10 @@ fn file(index: u64, kind: MediaKind, mime: &str, size: u64) -> PostMedia {
         id: MediaId::from_uuid(Uuid::from_u128(100 + u128::from(index))),
         origin: MediaOrigin::Stored,
         info: MediaInfo {
-            kind,
-            mime: mime.to_owned(),
             size_bytes: Some(size),
-            duration_ms: None,
             width: Some(800),
             height: Some(600),
-            frame_rate: None,
-            codec: None,
+            ..MediaInfo::of(kind, mime)
         },
     }
 }

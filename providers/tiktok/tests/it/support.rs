@@ -357,13 +357,7 @@ fn post(kind: PostKind, mode: PostMode, media: Vec<PostMedia>, options: Value) -
 
 fn info(kind: MediaKind, mime: &str, size_bytes: Option<u64>) -> MediaInfo {
     MediaInfo {
-        kind,
-        mime: mime.to_owned(),
         size_bytes,
-        duration_ms: None,
-        width: None,
-        height: None,
-        frame_rate: None,
-        codec: None,
+        ..MediaInfo::of(kind, mime)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -18,6 +18,7 @@ use patchbay_core::{
     AppCheck, AppCredentials, Ctx, HttpRequest, HttpResponse, HttpTransport, ProviderId, SecretRef, TenantId,
     TransportError,
 };
+use patchbay_rig::components::{self, TIKTOK_HOSTS};
 use patchbay_simkit::{Clock, Random, stand::StandConfig};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -26,22 +27,12 @@ use tokio::net::TcpListener;
 
 use crate::harness::{Api, START, Setup, World, id_of, query};
 
-const TIKTOK_HOSTS: &[&str] = &[
-    "open.tiktokapis.com",
-    "*.tiktokapis.com",
-    "*.tiktokapis.us",
-    "www.tiktok.com",
-];
-
 /// `*` since each account names its own server.
 const BLUESKY_HOSTS: &[&str] = &["*", "plc.directory", "public.api.bsky.app"];
 
-/// A component that was built for these tests.
+/// Bytes of a component that was built for these tests.
 pub fn component(name: &str) -> Vec<u8> {
-    let Some(dir) = std::env::var_os("PATCHBAY_TEST_COMPONENTS") else {
-        panic!("PATCHBAY_TEST_COMPONENTS is not set: run this by a lane of tests/run that builds them")
-    };
-    let path = PathBuf::from(dir).join(format!("{name}.wasm"));
+    let path = components::component(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -55,7 +46,7 @@ impl Folder {
 
     /// With TikTok's, in the place of the one that is built in.
     pub fn of_tiktok() -> Self {
-        Self::replacing("tiktok", TIKTOK_HOSTS)
+        Self::replacing("tiktok", &TIKTOK_HOSTS)
     }
 
     /// With Bluesky's, in the place of the one that is built in.

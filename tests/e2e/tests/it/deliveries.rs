@@ -688,6 +688,12 @@ async fn what_comes_is_as_documented() {
     let change = world.api.request(Method::PATCH, &format!("{POSTS}/{later}"));
     send(change.json(&json!({ "title": "Another" }))).await.ok();
     world.api.delete(&format!("{POSTS}/{later}")).await.ok();
+    let mut draft = draft_pull(&account);
+    draft["draft"] = json!(true);
+    draft.as_object_mut().unwrap().remove("allow_duplicate");
+    let draft = world.post(&draft).await;
+    let published = world.api.post(&format!("{POSTS}/{draft}/publish"), &json!({})).await;
+    published.with(202);
     world
         .api
         .post("/api/platforms/tiktok/disconnect", &json!({ "account_id": account }))

@@ -21,6 +21,7 @@ mod connect_sessions;
 mod contract;
 mod dead_letters;
 mod deliveries;
+mod drafts;
 mod erasures;
 mod exports;
 mod group_commit;

@@ -215,6 +215,14 @@ fn cases(ids: &Ids) -> Vec<Case> {
             "/api/platforms/{provider}/posts/{id}/retry",
             format!("{posts}/retry"),
         ),
+        Case {
+            body: Some(json!({})),
+            ..of(
+                "POST",
+                "/api/platforms/{provider}/posts/{id}/publish",
+                format!("{posts}/publish"),
+            )
+        },
         of("GET", "/api/posts/{id}/metrics", format!("/api/posts/{post}/metrics")),
         of(
             "GET",

@@ -3,7 +3,7 @@
 
 use patchbay_rig::{
     Api, World, holds, on_postgres, until,
-    world::{CHUNK, call_back, file_post, pull_post, video_bytes},
+    world::{CHUNK, call_back, file_post, hosted_post, pull_post, video_bytes},
 };
 use patchbay_simulator_tiktok::simkit::{Action, Fault, Outgoing, Signing};
 use reqwest::Method;
@@ -38,11 +38,13 @@ async fn t19_t26_t27_no_secret_leaves_a_host_on_postgres() {
     .await;
 }
 
-async fn no_secret_leaves(world: World, more: Vec<Canary>) {
+async fn no_secret_leaves(mut world: World, more: Vec<Canary>) {
+    world.program = world.reachable();
     let key = world.key().await;
     let host = world.program.serve().await;
     let api = Api::new(&host.url, Some(&key));
     let mut shown_to_browsers = live_a_life(&world, &api).await;
+    let pull_tokens = let_it_pull(&world, &api).await;
     look_around(&world, &api).await;
     host.stop().await;
     let check = world.program.run(&["config", "check"]).await.succeeded();
@@ -50,6 +52,7 @@ async fn no_secret_leaves(world: World, more: Vec<Canary>) {
     let mut canaries = more;
     canaries.extend(chosen(&world, &key));
     canaries.extend(from_the_wire(&world));
+    canaries.extend(pull_tokens);
 
     let answers = [api.heard(), check.stdout().into_bytes(), check.stderr().into_bytes()].concat();
     let mut leaks = leaks_in("answers", &answers, &canaries);
@@ -279,6 +282,22 @@ async fn live_a_life(world: &World, api: &Api) -> Vec<Canary> {
         shown.push(Canary::new("flow cookie", begun.cookie.split_once('=').unwrap().1));
     }
     shown
+}
+
+/// Publishes a file that the platform fetches from the host. Returns the tokens of its URLs.
+async fn let_it_pull(world: &World, api: &Api) -> Vec<Canary> {
+    let account = world.connect(api, "more_1").await.id;
+    let media = api.upload(video_bytes(CHUNK / 2, 2)).await;
+    let post = api.publish(&hosted_post(&account, "by pull URL", &media)).await;
+    api.post_becomes(&post, "published").await;
+    let heard = world.api_tap.heard();
+    let heard = String::from_utf8_lossy(&heard);
+    let tokens = heard.split("/api/media/pull/").skip(1);
+    let tokens: Vec<_> = tokens
+        .filter_map(|rest| Some(Canary::new("pull token", rest.split_once('"')?.0)))
+        .collect();
+    assert!(!tokens.is_empty(), "the platform was told a URL");
+    tokens
 }
 
 /// Asks for everything that can be read, and for some things that cannot.

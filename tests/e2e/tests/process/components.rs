@@ -1,17 +1,18 @@
 //! `patchbay providers`, and a host that follows the folder that it writes. Lane `wasm` of `tests/run` builds the components.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use patchbay_rig::{Api, World, until_within};
+use patchbay_rig::{
+    Api, World,
+    components::{self, TIKTOK_HOSTS},
+    until_within,
+};
 
 /// Compiling takes long in a program that is not optimised, on a machine that has other work.
 const COMPILED: Duration = Duration::from_mins(5);
 
 pub(crate) fn component(name: &str) -> String {
-    let Some(dir) = std::env::var_os("PATCHBAY_TEST_COMPONENTS") else {
-        panic!("PATCHBAY_TEST_COMPONENTS is not set: run this by 'tests/run wasm'")
-    };
-    PathBuf::from(dir).join(format!("{name}.wasm")).display().to_string()
+    components::component(name).display().to_string()
 }
 
 #[tokio::test]
@@ -60,13 +61,7 @@ async fn a_component_is_added_and_removed_by_the_command_line_while_a_host_runs(
     refused(&["add", "patchbay.log"], &["patchbay.log cannot be read"]).await;
     refused(&["remove", "notepad"], &["no component is loaded for notepad"]).await;
     let tiktok = component("patchbay-component-tiktok");
-    let hosts = [
-        "open.tiktokapis.com",
-        "*.tiktokapis.com",
-        "*.tiktokapis.us",
-        "www.tiktok.com",
-    ];
-    let flags = hosts.iter().flat_map(|host| ["--allow-host", host]);
+    let flags = TIKTOK_HOSTS.iter().flat_map(|host| ["--allow-host", host]);
     let add: Vec<_> = ["add", &tiktok].into_iter().chain(flags).collect();
     refused(&add, &["--replace-built-in"]).await;
     assert!(!folder.exists(), "what was refused has left nothing");

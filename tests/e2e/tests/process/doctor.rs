@@ -315,6 +315,8 @@ async fn work_that_nobody_does_is_told() {
 mod components {
     use std::{fs, path::Path};
 
+    use patchbay_rig::components::TIKTOK_HOSTS;
+
     use super::*;
     use crate::components::component;
 
@@ -405,13 +407,7 @@ mod components {
             .with("PATCHBAY__WASM__DIR", folder.display().to_string())
             .with("PATCHBAY__WASM__COMPILE_SECONDS", "300");
         let tiktok = component("patchbay-component-tiktok");
-        let hosts = [
-            "open.tiktokapis.com",
-            "*.tiktokapis.com",
-            "*.tiktokapis.us",
-            "www.tiktok.com",
-        ];
-        let flags = hosts.iter().flat_map(|host| ["--allow-host", host]);
+        let flags = TIKTOK_HOSTS.iter().flat_map(|host| ["--allow-host", host]);
         let add = ["providers", "add", &tiktok, "--replace-built-in"]
             .into_iter()
             .chain(flags);

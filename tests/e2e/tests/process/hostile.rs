@@ -3,7 +3,6 @@
 
 use std::{
     fmt::Write as _,
-    path::Path,
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
@@ -11,6 +10,7 @@ use std::{
 use futures_util::future::join_all;
 use patchbay_rig::{
     Api, Host, World,
+    components::{TIKTOK_HOSTS, component},
     hostile::{POSTED, Platform, SECRET},
     until_within,
     world::pull_post,
@@ -24,27 +24,26 @@ const PATIENCE: Duration = Duration::from_mins(8);
 /// Accounts of the hostile component, whose posts run beside each other.
 const ACCOUNTS: usize = 3;
 
-const TIKTOK: &str = r#"["open.tiktokapis.com", "*.tiktokapis.com", "*.tiktokapis.us", "www.tiktok.com"]"#;
-
 /// Puts components into a folder of the world; the folder.
 pub fn put_components(world: &World, ids: &[&str]) -> String {
-    let Some(built) = std::env::var_os("PATCHBAY_TEST_COMPONENTS") else {
-        panic!("PATCHBAY_TEST_COMPONENTS is not set: run this by 'tests/run wasm'")
-    };
     let folder = world.dir.path().join("components");
     std::fs::create_dir(&folder).unwrap();
     let mut pins = String::new();
     for id in ids {
         let (name, hosts, more) = match *id {
-            "tiktok" => ("patchbay-component-tiktok", TIKTOK, "replaces_built_in = true"),
-            _ => ("patchbay-hostile", r#"["api.hostile.example"]"#, ""),
+            "tiktok" => (
+                "patchbay-component-tiktok",
+                &TIKTOK_HOSTS[..],
+                "replaces_built_in = true",
+            ),
+            _ => ("patchbay-hostile", &["api.hostile.example"][..], ""),
         };
-        let bytes = std::fs::read(Path::new(&built).join(format!("{name}.wasm"))).unwrap();
+        let bytes = std::fs::read(component(name)).unwrap();
         std::fs::write(folder.join(format!("{id}.wasm")), &bytes).unwrap();
         let digest = hex::encode(Sha256::digest(bytes));
         writeln!(
             pins,
-            "[{id}]\nfile = \"{id}.wasm\"\nsha256 = \"{digest}\"\nhosts = {hosts}\n{more}"
+            "[{id}]\nfile = \"{id}.wasm\"\nsha256 = \"{digest}\"\nhosts = {hosts:?}\n{more}"
         )
         .unwrap();
     }

@@ -18,7 +18,7 @@ pub struct PostBody {
     pub provider: String,
     /// Account.
     pub account_id: String,
-    /// `queued`, `publishing`, `inbox_delivered`, `published`, `failed`, `unconfirmed` or `cancelled`.
+    /// `draft`, `queued`, `publishing`, `inbox_delivered`, `published`, `failed`, `unconfirmed` or `cancelled`.
     #[schema(value_type = String, example = "published")]
     pub status: PostStatus,
     /// Phase while it is publishing, such as `uploading`.

@@ -38,7 +38,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Most targets of one request.
 const MOST_TARGETS: usize = 20;
 
-/// Publishes a post: checks it, stores it, and answers before anything irreversible happens.
+/// Publishes a post: checks it, stores it, and answers before anything irreversible happens. With `draft` it is only stored.
 #[utoipa::path(post, path = "/api/platforms/{provider}/posts", tag = "posts",
     params(
         ("provider" = String, Path, description = "Name of the provider"),

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use patchbay_app::{
     problem::Problem,
-    publish::{Edit, StoredTransfer, WantedConsent, WantedMedia, WantedPost},
+    publish::{Edit, Publication, StoredTransfer, WantedConsent, WantedMedia, WantedPost},
 };
 use patchbay_core::{FieldIssue, PostKind, PostMode};
 use serde::{Deserialize, Deserializer};
@@ -58,6 +58,10 @@ pub struct NewPost {
     pub scheduled_at: Option<DateTime<Utc>>,
     /// The same as a wall clock shows it; instead of `scheduled_at`.
     pub scheduled_local: Option<LocalTime>,
+    /// Keep it with Patchbay as a draft, complete or not, until it is published by `…/posts/{id}/publish`. (`mode: draft` is
+    /// another thing: a draft in the platform's app.)
+    #[serde(default)]
+    pub draft: bool,
     /// Post it also if the account has the same content already, not older than a day.
     #[serde(default)]
     pub allow_duplicate: bool,
@@ -132,6 +136,10 @@ pub struct NewPosts {
     pub scheduled_at: Option<DateTime<Utc>>,
     /// The same as a wall clock shows it; instead of `scheduled_at`.
     pub scheduled_local: Option<LocalTime>,
+    /// Keep it with Patchbay as a draft, complete or not, until it is published by `…/posts/{id}/publish`. (`mode: draft` is
+    /// another thing: a draft in the platform's app.)
+    #[serde(default)]
+    pub draft: bool,
     /// Post it also if the account has the same content already, not older than a day.
     #[serde(default)]
     pub allow_duplicate: bool,
@@ -173,6 +181,24 @@ pub struct Target {
     /// The same as a wall clock shows it; instead of `scheduled_at`.
     pub scheduled_local: Option<LocalTime>,
     /// What the person agreed to for this target, where that is another text.
+    pub consent: Option<NewConsent>,
+}
+
+/// How a draft is published. `{}` publishes it as it is.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "scheduled_at": "2027-03-28T07:30:00Z" }))]
+pub struct DraftPublication {
+    /// Another time than the draft's, or at once (`null`).
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<DateTime<Utc>>)]
+    pub scheduled_at: Option<Option<DateTime<Utc>>>,
+    /// The same as a wall clock shows it; instead of `scheduled_at`.
+    pub scheduled_local: Option<LocalTime>,
+    /// Post it also if the account has the same content already, not older than a day.
+    #[serde(default)]
+    pub allow_duplicate: bool,
+    /// What the person agreed to who publishes it, in the place of what the draft has.
     pub consent: Option<NewConsent>,
 }
 
@@ -238,6 +264,10 @@ impl NewPost {
         let media = read_media(self.media, &mut issues);
         let scheduled_at = read_time(self.scheduled_at, self.scheduled_local.as_ref(), &mut issues);
         let consent = self.consent.map(|consent| consent.read(&mut issues));
+        if self.draft && self.allow_duplicate {
+            let message = "Say it when you publish the draft: only then it is looked for others with its content.";
+            issues.push(FieldIssue::new("/allow_duplicate", "draft", message));
+        }
         if !issues.is_empty() {
             return Err(Problem::invalid(issues));
         }
@@ -250,6 +280,7 @@ impl NewPost {
             media,
             options: self.options,
             scheduled_at,
+            draft: self.draft,
             allow_duplicate: self.allow_duplicate,
             consent,
         })
@@ -277,11 +308,32 @@ impl NewPosts {
                 scheduled_local: target
                     .scheduled_local
                     .or_else(|| common.scheduled_local.clone().filter(|_| !retimed)),
+                draft: common.draft,
                 allow_duplicate: common.allow_duplicate,
                 consent: target.consent.or_else(|| common.consent.clone()),
             }
         };
         common.targets.into_iter().map(post).collect()
+    }
+}
+
+impl DraftPublication {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Fields that cannot be what they are to be.
+    pub fn read(self) -> Result<Publication, Problem> {
+        let mut issues = Vec::new();
+        let scheduled_at = read_retiming(self.scheduled_at, self.scheduled_local.as_ref(), &mut issues);
+        let consent = self.consent.map(|consent| consent.read(&mut issues));
+        if !issues.is_empty() {
+            return Err(Problem::invalid(issues));
+        }
+        Ok(Publication {
+            scheduled_at,
+            allow_duplicate: self.allow_duplicate,
+            consent,
+        })
     }
 }
 
@@ -293,8 +345,7 @@ impl PostPatch {
     pub fn read(self) -> Result<Edit, Problem> {
         let mut issues = Vec::new();
         let media = self.media.map(|media| read_media(media, &mut issues));
-        let timed = self.scheduled_at.is_some() || self.scheduled_local.is_some();
-        let time = read_time(self.scheduled_at.flatten(), self.scheduled_local.as_ref(), &mut issues);
+        let scheduled_at = read_retiming(self.scheduled_at, self.scheduled_local.as_ref(), &mut issues);
         if !issues.is_empty() {
             return Err(Problem::invalid(issues));
         }
@@ -303,7 +354,7 @@ impl PostPatch {
             text: self.text,
             media,
             options: self.options,
-            scheduled_at: timed.then_some(time),
+            scheduled_at,
         })
     }
 }
@@ -334,6 +385,17 @@ fn read_media(items: Vec<MediaItem>, issues: &mut Vec<FieldIssue>) -> Vec<Wanted
         }
     }
     media
+}
+
+/// Another time; `None`: none is given.
+fn read_retiming(
+    at: Option<Option<DateTime<Utc>>>,
+    local: Option<&LocalTime>,
+    issues: &mut Vec<FieldIssue>,
+) -> Option<Option<DateTime<Utc>>> {
+    let given = at.is_some() || local.is_some();
+    let time = read_time(at.flatten(), local, issues);
+    given.then_some(time)
 }
 
 fn read_time(

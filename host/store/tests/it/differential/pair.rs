@@ -298,6 +298,7 @@ impl Pair {
                 let account = both!(self, "account", |s| s.account(tenant, id)).ok()??;
                 let mut post = self.make.new_post(&account, &format!("key-{key}"));
                 post.fingerprint = [*fingerprint; 32];
+                post.draft = fingerprint % 2 == 1;
                 post.scheduled_at = delay.map(|delay| self.later(delay));
                 // Few contents, so that they meet.
                 post.content_hash = (key % 2 == 0).then_some([*key; 32]);
@@ -388,13 +389,17 @@ impl Pair {
             Op::Edit(post, has_seen, content, delay) => {
                 let (tenant, id) = pick(&self.posts, *post)?;
                 let post = both!(self, "post", |s| s.post(tenant, id)).ok()??;
+                // Of drafts some are published.
+                let publishes = *has_seen && post.status == PostStatus::Draft && content % 2 == 0;
+                let publishes = publishes.then(|| self.make.job(tenant, JobKind::Publish, id.as_uuid()));
                 let edit = PostEdit {
                     tenant,
                     post: id,
                     seen: if *has_seen { post.updated_at } else { self.later(1) },
                     content: post.content,
-                    content_hash: [*content; 32],
+                    content_hash: Some([*content; 32]),
                     scheduled_at: delay.map(|delay| self.later(delay)),
+                    publishes,
                 };
                 let event = self.make.event("post.edited");
                 let _ = both!(self, op, |s| s.edit_post(&edit, &event));
@@ -992,14 +997,9 @@ impl Pair {
             tenant: lease.tenant,
             label: None,
             info: MediaInfo {
-                kind: MediaKind::Image,
-                mime: "image/png".into(),
                 size_bytes: Some(u64::from(size)),
-                duration_ms: None,
-                width: None,
-                height: None,
                 frame_rate: Some(0.1),
-                codec: None,
+                ..MediaInfo::of(MediaKind::Image, "image/png")
             },
             sha256: [1; 32],
             created_at: self.now(),

@@ -75,6 +75,7 @@ suite! {
         posts_of_a_group_are_stored_together_or_not_at_all,
         the_same_content_is_not_stored_twice_within_a_day,
         a_post_that_has_not_begun_is_edited,
+        a_draft_has_no_job_until_it_is_published,
         a_post_that_has_begun_is_asked_to_stop,
         posts_that_failed_for_want_of_access_go_on_when_their_account_is_connected_again,
         a_post_that_has_ended_is_not_stopped,

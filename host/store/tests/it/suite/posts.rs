@@ -152,7 +152,8 @@ pub async fn a_step_without_a_live_lease_of_this_post_records_nothing(w: World) 
 
 pub async fn a_post_goes_only_where_its_state_leads(w: World) {
     let account = w.account("remote-1").await;
-    for from in PostStatus::ALL {
+    // No step begins at a draft.
+    for from in PostStatus::ALL.into_iter().filter(|from| *from != PostStatus::Draft) {
         for to in PostStatus::ALL {
             let post = w.post(&account, &format!("{from}-{to}")).await;
             let mut job = w.claimed(JobKind::Publish).await;
@@ -496,13 +497,14 @@ pub async fn the_same_content_is_not_stored_twice_within_a_day(w: World) {
         post: first.id,
         seen: first.updated_at,
         content: first.content.clone(),
-        content_hash: [2; 32],
+        content_hash: Some([2; 32]),
         scheduled_at: None,
+        publishes: None,
     };
     let outcome = w.store.edit_post(&edit, &w.event("post.edited")).await.unwrap();
     assert!(matches!(outcome, Some(EditOutcome::Duplicate(_))), "{outcome:?}");
     assert_eq!(w.reload_post(&first).await, first);
-    edit.content_hash = [5; 32];
+    edit.content_hash = Some([5; 32]);
     let outcome = w.store.edit_post(&edit, &w.event("post.edited")).await.unwrap();
     assert!(matches!(outcome, Some(EditOutcome::Edited(_))), "{outcome:?}");
     assert_eq!((twin_of(1).await, twin_of(5).await), (None, Some(first.id)));
@@ -546,8 +548,9 @@ pub async fn a_post_that_has_not_begun_is_edited(w: World) {
             title: Some("Another".into()),
             ..post.content.clone()
         },
-        content_hash: [9; 32],
+        content_hash: Some([9; 32]),
         scheduled_at,
+        publishes: None,
     };
     let event = w.event("post.edited");
     let at = Some(w.later(30 * MINUTE));
@@ -593,6 +596,75 @@ pub async fn a_post_that_has_not_begun_is_edited(w: World) {
         ..edit(&failed, None)
     };
     assert_eq!(w.store.edit_post(&unknown, &event).await.unwrap(), None);
+}
+
+pub async fn a_draft_has_no_job_until_it_is_published(w: World) {
+    let account = w.account("remote-1").await;
+    let draft = async |key: &str| {
+        let wanted = NewPost { draft: true, ..w.new_post(&account, key) };
+        match w.enqueue(&wanted).await.unwrap() {
+            Enqueued::Created(mut posts) => posts.remove(0),
+            other => panic!("{other:?}"),
+        }
+    };
+    let post = draft("key").await;
+    assert_eq!(post.status, PostStatus::Draft);
+    assert_eq!(w.store.next_due(&[JobKind::Publish]).await.unwrap(), None);
+    assert_eq!(w.store.next_steps(TENANT, &[post.id]).await.unwrap(), []);
+    let edit = |post: &PostRecord, hash: Option<u8>, publishes: bool| PostEdit {
+        tenant: TENANT,
+        post: post.id,
+        seen: post.updated_at,
+        content: Content {
+            title: Some("Another".into()),
+            ..post.content.clone()
+        },
+        content_hash: hash.map(|byte| [byte; 32]),
+        scheduled_at: None,
+        publishes: publishes.then(|| w.job(TENANT, JobKind::Publish, post.id.as_uuid())),
+    };
+    let edited = async |edit: &PostEdit| w.store.edit_post(edit, &w.event("post.edited")).await.unwrap();
+    w.advance(SECOND);
+    let Some(EditOutcome::Edited(post)) = edited(&edit(&post, None, false)).await else {
+        panic!("a draft is edited")
+    };
+    assert_eq!((post.status, post.content.title.as_deref()), (PostStatus::Draft, Some("Another")));
+    assert_eq!(w.store.next_due(&[JobKind::Publish]).await.unwrap(), None);
+
+    // Of many that publish it one does.
+    let answers = at_once(10, |_| {
+        let (w, wanted) = (w.clone(), edit(&post, Some(1), true));
+        async move { w.store.edit_post(&wanted, &w.event("post.queued")).await.unwrap() }
+    })
+    .await;
+    let queued: Vec<_> = answers
+        .iter()
+        .filter_map(|answer| match answer {
+            Some(EditOutcome::Edited(post)) => Some(post),
+            Some(EditOutcome::TooLate(_)) => None,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(queued.len(), 1, "{answers:?}");
+    assert_eq!((queued[0].status, queued[0].step), (PostStatus::Queued, 0));
+    assert_eq!(w.store.duplicate_of(TENANT, account.id, [1; 32]).await.unwrap(), Some(post.id));
+    // Another with its content is refused, and stays a draft.
+    let twin = draft("twin").await;
+    let refused = edited(&edit(&twin, Some(1), true)).await;
+    assert_eq!(refused, Some(EditOutcome::Duplicate(post.id)));
+    assert_eq!(w.reload_post(&twin).await, twin);
+    let job = w.claimed(JobKind::Publish).await;
+    assert_eq!(job.target, post.id.as_uuid());
+    assert!(w.claim(JobKind::Publish).await.is_none(), "the twin has no job");
+
+    let event = w.event("post.cancelled");
+    let stopped = w.store.cancel_post(TENANT, twin.id, None, &event).await.unwrap();
+    let Some(CancelOutcome::Cancelled(stopped)) = stopped else {
+        panic!("{stopped:?}")
+    };
+    assert_eq!((stopped.status, stopped.finished_at), (PostStatus::Cancelled, Some(w.now())));
+    let late = edited(&edit(&stopped, Some(2), true)).await;
+    assert_eq!(late, Some(EditOutcome::TooLate(stopped)));
 }
 
 /// A post that failed, with this kind of failure.

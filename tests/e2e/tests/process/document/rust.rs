@@ -62,6 +62,7 @@ async fn typed_requests_and_answers_go_from_nothing_to_a_published_post() {
         account_id: account.id.clone(),
         allow_duplicate: None,
         consent: None,
+        draft: None,
         kind: "video".to_owned(),
         media: vec![MediaItem {
             id: Some(media.id),

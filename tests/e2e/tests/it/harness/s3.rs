@@ -1,7 +1,8 @@
 //! An S3-compatible store of others, s3rver, on loopback.
 
-use std::{env, net::TcpListener, path::Path, time::Duration};
+use std::{env, path::Path};
 
+use patchbay_rig::{host::free_port, until};
 use tempfile::TempDir;
 use tokio::{
     net::TcpStream,
@@ -11,6 +12,8 @@ use tokio::{
 use super::Setup;
 
 const BUCKET: &str = "patchbay";
+/// Ports to try. Somebody else may take one before it listens.
+const TRIES: usize = 5;
 
 pub struct S3 {
     pub endpoint: String,
@@ -26,30 +29,30 @@ impl S3 {
             return None;
         };
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind(("127.0.0.1", 0))
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let running = Command::new("node")
-            .arg(Path::new(&modules).join("s3rver/bin/s3rver.js"))
-            .args(["--silent", "--address", "127.0.0.1", "--configure-bucket", BUCKET])
-            .arg("--port")
-            .arg(port.to_string())
-            .arg("--directory")
-            .arg(folder.path())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        for _ in 0..600 {
-            if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+        let server = Path::new(&modules).join("s3rver/bin/s3rver.js");
+        for _ in 0..TRIES {
+            let port = free_port();
+            let mut running = Command::new("node")
+                .arg(&server)
+                .args(["--silent", "--address", "127.0.0.1", "--configure-bucket", BUCKET])
+                .arg("--port")
+                .arg(port.to_string())
+                .arg("--directory")
+                .arg(folder.path())
+                .kill_on_drop(true)
+                .spawn()
+                .unwrap();
+            let listens = until("s3rver listens, or has ended", async || {
+                let ended = running.try_wait().unwrap().is_some();
+                (ended || TcpStream::connect(("127.0.0.1", port)).await.is_ok()).then_some(!ended)
+            });
+            if listens.await {
                 return Some(Self {
                     endpoint: format!("http://127.0.0.1:{port}"),
                     _running: running,
                     _folder: folder,
                 });
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("s3rver does not listen");
     }

@@ -18,7 +18,7 @@ start_bluesky() {
         cd "$modules/.." && exec "$node/bin/node" --input-type=module -e "$(cat "$OLDPWD/tests/e2e/bluesky/server.mjs")" \
             >"$said" 2>&1
     )
-    for _ in {1..240}; do
+    for _ in {1..600}; do
         PATCHBAY_TEST_BLUESKY=$(grep -m 1 '^{"pds":' "$said" 2>/dev/null || true)
         [[ -z $PATCHBAY_TEST_BLUESKY ]] || break
         sleep 0.5

@@ -6,10 +6,7 @@ PG_BIN=
 # Sets PATCHBAY_TEST_POSTGRES, unless it is set.
 start_postgres() {
     [[ -z ${PATCHBAY_TEST_POSTGRES:-} ]] || return 0
-    if ! find_postgres; then
-        install_packages postgresql || return 1
-        find_postgres || { echo "tests/run: PostgreSQL was installed, but there is no initdb" >&2; return 1; }
-    fi
+    need_postgres || return 1
     # The path of a Unix socket is at most 107 bytes long, and macOS has long temporary folders.
     PG_DIR=$(mktemp -d /tmp/patchbay-postgres.XXXXXX)
     PG_USER=$(id -un)
@@ -29,8 +26,8 @@ start_postgres() {
         # Below the ports that systems hand out by themselves.
         port=$((15000 + RANDOM % 15000))
         ! (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null || continue
-        if as_postgres "$PG_BIN/pg_ctl" -D "$PG_DIR/data" -l "$PG_DIR/log" -w -t 60 start -o "-p $port -k $PG_DIR \
-            -c listen_addresses=127.0.0.1 -c fsync=off -c full_page_writes=off -c max_connections=300" >/dev/null 2>&1
+        if as_postgres "$PG_BIN/pg_ctl" -D "$PG_DIR/data" -l "$PG_DIR/log" -w -t 180 start -o "-p $port -k $PG_DIR \
+            -c listen_addresses=127.0.0.1 -c fsync=off -c full_page_writes=off -c max_connections=1000" >/dev/null 2>&1
         then
             export PATCHBAY_TEST_POSTGRES="postgres://postgres@127.0.0.1:$port/postgres"
             echo "$("$PG_BIN/postgres" --version) on port $port, in $PG_DIR until the end"
@@ -48,6 +45,13 @@ stop_postgres() {
         as_postgres "$PG_BIN/pg_ctl" -D "$PG_DIR/data" -m immediate -w stop >/dev/null 2>&1 || true
     rm -rf "$PG_DIR"
     PG_DIR=
+}
+
+# Installs it if it is missing, and sets PG_BIN.
+need_postgres() {
+    ! find_postgres || return 0
+    install_packages postgresql || return 1
+    find_postgres || { echo "tests/run: PostgreSQL was installed, but there is no initdb" >&2; return 1; }
 }
 
 # Debian keeps the server's programs off the PATH, one folder for each version.

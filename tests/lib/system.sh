@@ -28,13 +28,13 @@ need() {
 # the path of its program.
 python_tool() {
     local name=$1 version=$2 program=${3:-$1} home
-    home=${XDG_CACHE_HOME:-$HOME/.cache}/patchbay/$name-$version
+    home=$(cache)/$name-$version
     if [[ ! -e $home/complete ]]; then
         # Anew: an interrupted run may have left half of it.
         {
             { python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv; } &&
                 rm -rf "$home" && python3 -m venv "$home" &&
-                "$home/bin/pip" install --quiet --disable-pip-version-check "$name==$version" && touch "$home/complete"
+                again "$home/bin/pip" install --quiet --disable-pip-version-check "$name==$version" && touch "$home/complete"
         } >&2 || return 1
     fi
     echo "$home/bin/$program"
@@ -54,11 +54,11 @@ require_node() {
 # and prints the path of its node_modules. No package's own scripts are run.
 node_packages() {
     local folder=$1 home
-    home=${XDG_CACHE_HOME:-$HOME/.cache}/patchbay/node-$(cat "$folder"/package{,-lock}.json | sha256sum | cut -c 1-16)
+    home=$(cache)/node-$(cat "$folder"/package{,-lock}.json | sha256sum | cut -c 1-16)
     if [[ ! -e $home/complete ]]; then
         {
             rm -rf "$home" && mkdir -p "$home" && cp "$folder"/package{,-lock}.json "$home" &&
-                (cd "$home" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel error) &&
+                (cd "$home" && again npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel error) &&
                 touch "$home/complete"
         } >&2 || return 1
     fi
@@ -80,6 +80,22 @@ install_packages() {
         fi
     fi
     echo "Installing $* from Debian's packages"
-    "${as_root[@]}" apt-get update -qq &&
-        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    # A machine that has just come up may be installing something of its own, and holds the lock meanwhile.
+    as_root+=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
+    again "${as_root[@]}" update && again "${as_root[@]}" install -y --no-install-recommends "$@" >/dev/null
+}
+
+# again COMMAND…: runs what needs the network or a lock of the system, up to three times.
+again() {
+    local try
+    for try in 1 2 3; do
+        ! "$@" || return 0
+        [[ $try -eq 3 ]] || { echo "tests/run: this failed, and is tried again: $*" >&2 && sleep $((10 * try)); }
+    done
+    return 1
+}
+
+# Where tools are kept from run to run.
+cache() {
+    echo "${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/patchbay"
 }

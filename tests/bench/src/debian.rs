@@ -1,6 +1,7 @@
 //! Programs that measurements need, from Debian's packages.
 
 use std::{
+    fs::File,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
@@ -27,8 +28,10 @@ impl Missing {
     }
 }
 
-/// One installation at a time: the package manager holds a lock.
+/// One installation at a time in this process; [`among_processes`] keeps others out.
 static INSTALLING: Mutex<()> = Mutex::new(());
+/// For how many seconds the package manager waits for others that hold its lock.
+const PATIENCE: &str = "DPkg::Lock::Timeout=300";
 
 /// Where a program is. Installs the packages if it is missing.
 ///
@@ -68,8 +71,22 @@ fn found_or_installed(packages: &[&str], find: impl Fn() -> Option<PathBuf>) -> 
     if let Some(program) = find() {
         return Ok(program);
     }
+    let _alone = among_processes()?;
+    // Another one may have brought it meanwhile.
+    if let Some(program) = find() {
+        return Ok(program);
+    }
     install(packages)?;
     find().with_context(|| format!("it is not in the packages {packages:?}"))
+}
+
+/// Held for as long as this process installs: tests are processes, and run side by side.
+fn among_processes() -> anyhow::Result<File> {
+    let path = cache()?.join("installing");
+    let file = File::options().create(true).append(true).open(&path);
+    let file = file.with_context(|| format!("opening {}", path.display()))?;
+    file.lock().with_context(|| format!("waiting for {}", path.display()))?;
+    Ok(file)
 }
 
 fn install(packages: &[&str]) -> anyhow::Result<()> {
@@ -88,6 +105,7 @@ fn install(packages: &[&str]) -> anyhow::Result<()> {
     for (step, packages) in steps {
         let output = Command::new("apt-get")
             .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["-o", PATIENCE, "-o", "Acquire::Retries=3"])
             .args(step)
             .args(packages)
             .output()?;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use patchbay_simkit::outbound;
+use patchbay_simkit::{Random, outbound};
 use patchbay_simulator_tiktok::{Redirects, Simulator, SimulatorConfig};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -50,6 +50,7 @@ pub async fn p99(effort: Effort) -> anyhow::Result<Measurement> {
     let more = vec![
         ("PATCHBAY__LIMITS__REQUESTS_PER_SECOND", "0".to_owned()),
         ("PATCHBAY__WASM__DIR", folder.display().to_string()),
+        ("PATCHBAY__WASM__COMPILE_SECONDS", "300".to_owned()),
         ("PATCHBAY__PROVIDERS__HOSTILE__CLIENT_ID", "client".to_owned()),
         ("PATCHBAY__PROVIDERS__HOSTILE__CLIENT_SECRET", SECRET.to_owned()),
         ("PATCHBAY__PROVIDERS__HOSTILE__ENVIRONMENT", "simulator".to_owned()),
@@ -200,9 +201,19 @@ impl Api {
 
     async fn publish(&self, account: &str, text: &str) -> anyhow::Result<String> {
         let wanted = json!({ "account_id": account, "kind": "text", "text": text, "allow_duplicate": true });
-        let request = self.http.post(format!("{}{POSTS}", self.url)).json(&wanted);
-        let post = host::answer(request.send().await?).await?;
-        Ok(post["id"].as_str().context("no post id")?.to_owned())
+        let key = Random::from_entropy().alphanumeric(24);
+        let began = Instant::now();
+        loop {
+            let request = self.http.post(format!("{}{POSTS}", self.url));
+            let answer = request.header("idempotency-key", &key).json(&wanted).send().await?;
+            // The store may be taken by the corpus. A client comes again then, under the same key.
+            if answer.status() == reqwest::StatusCode::SERVICE_UNAVAILABLE && began.elapsed() < PATIENCE {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            let post = host::answer(answer).await?;
+            return Ok(post["id"].as_str().context("no post id")?.to_owned());
+        }
     }
 
     /// Waits until each of these was stopped by name, and calls off what would be tried again.

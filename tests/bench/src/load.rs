@@ -29,7 +29,7 @@ pub struct Load {
     pub connections: usize,
     /// What they send.
     pub webhooks: Arc<Webhooks>,
-    /// Time before anything counts.
+    /// Time before anything counts. It ends at the first answer, if that comes later.
     pub warmup: Duration,
     /// Time that counts.
     pub time: Duration,
@@ -82,10 +82,26 @@ pub async fn run(load: Load) -> anyhow::Result<Answers> {
 struct Shared {
     load: Load,
     next: Cell<usize>,
-    from: Instant,
-    until: Instant,
+    /// When it begins to count; later if there is no answer yet.
+    from: Cell<Instant>,
     answers: RefCell<Answers>,
     last: Cell<Instant>,
+}
+
+impl Shared {
+    fn until(&self) -> Instant {
+        self.from.get() + self.load.time
+    }
+
+    /// Whether what was answered now counts. A server that is slow to begin does not use up the time.
+    fn counts(&self, now: Instant) -> bool {
+        let is_first = self.answers.borrow().accepted.is_empty();
+        if is_first && now > self.from.get() {
+            self.from.set(now);
+            self.last.set(now);
+        }
+        (self.from.get()..self.until()).contains(&now)
+    }
 }
 
 async fn send_all(load: Load) -> anyhow::Result<Answers> {
@@ -98,8 +114,7 @@ async fn send_all(load: Load) -> anyhow::Result<Answers> {
     let from = Instant::now() + load.warmup;
     let shared = Rc::new(Shared {
         next: Cell::new(0),
-        from,
-        until: from + load.time,
+        from: Cell::new(from),
         answers: RefCell::default(),
         last: Cell::new(from),
         load,
@@ -114,13 +129,13 @@ async fn send_all(load: Load) -> anyhow::Result<Answers> {
         }
         anyhow::Ok(())
     };
-    tokio::time::timeout_at((shared.until + PATIENCE).into(), all)
+    tokio::time::timeout_at((from + PATIENCE + shared.load.time + PATIENCE).into(), all)
         .await
         .context("an answer did not come")??;
     let mut answers = shared.answers.take();
     let ran_out = shared.next.get() >= shared.load.webhooks.count();
     answers.elapsed = if ran_out {
-        shared.last.get().min(shared.until) - shared.from
+        shared.last.get().min(shared.until()) - shared.from.get()
     } else {
         shared.load.time
     };
@@ -133,20 +148,23 @@ async fn client(mut socket: TcpStream, shared: Rc<Shared>) -> anyhow::Result<()>
     loop {
         let sent = Instant::now();
         let number = shared.next.get();
-        if number >= shared.load.webhooks.count() || sent >= shared.until {
+        // Until there is an answer, the time has not begun.
+        let over = sent >= shared.until() && !shared.answers.borrow().accepted.is_empty();
+        if number >= shared.load.webhooks.count() || over {
             return Ok(());
         }
         shared.next.set(number + 1);
         socket.write_all(shared.load.webhooks.request(number)).await?;
         let accepted = read_answer(&mut socket, &mut answer).await?;
         let now = Instant::now();
-        let mut answers = shared.answers.borrow_mut();
         if !accepted {
-            answers.refused += 1;
+            shared.answers.borrow_mut().refused += 1;
             continue;
         }
+        let counts = shared.counts(now);
+        let mut answers = shared.answers.borrow_mut();
         answers.accepted.push(number);
-        if (shared.from..shared.until).contains(&now) {
+        if counts {
             answers.counted += 1;
             answers.latencies.push((now - sent).as_secs_f64());
             shared.last.set(now);

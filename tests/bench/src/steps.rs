@@ -241,7 +241,12 @@ const TIKTOK: &str = "patchbay-component-tiktok";
 
 fn engine(cache: Option<&std::path::Path>) -> anyhow::Result<Engine> {
     let cache = cache.map(|folder| Cache::new(folder.to_owned(), [7; 32]));
-    Ok(Engine::new(Limits::default(), cache)?)
+    // Tests compile by a program that is not optimised.
+    let limits = Limits {
+        compile: Duration::from_mins(10),
+        ..Limits::default()
+    };
+    Ok(Engine::new(limits, cache)?)
 }
 
 /// The step that begins a post: one call to the platform.

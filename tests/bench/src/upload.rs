@@ -132,6 +132,7 @@ pub async fn component_vs_native(effort: Effort) -> anyhow::Result<Measurement> 
     let more = vec![
         ("PATCHBAY__WASM__DIR", folder.display().to_string()),
         ("PATCHBAY__WASM__POLL_SECONDS", "1".to_owned()),
+        ("PATCHBAY__WASM__COMPILE_SECONDS", "300".to_owned()),
     ];
     let host = Host::with_simulator(port, dir.path(), &tiktok, (&client.0, &client.1), more).await?;
     let account = host.connect("ada_public").await?;

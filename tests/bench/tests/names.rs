@@ -12,7 +12,7 @@ async fn check(name: Name) {
 async fn check_at(name: Name, scale: f64) {
     let effort = Effort {
         pairs: 1,
-        time: Duration::from_millis(200),
+        time: Duration::from_millis(500),
         scale,
     };
     let found = match name.measure(effort).await {

@@ -25,20 +25,23 @@ pub(super) fn examine(config: &Config, report: &mut Report) {
         ),
     }
     match room(&there) {
-        Ok((free, all)) => {
-            let percent = free.saturating_mul(100) / all.max(1);
-            let found = format!("{} MiB free, {percent} % of the volume", free >> 20);
-            let advice = "Make room, use a larger volume, or keep media for fewer days (storage.media_ttl_days).";
-            if percent < LEAST_FREE_PERCENT {
-                report.error("storage.space", found, advice);
-            } else if free < config.server.max_upload_bytes {
-                let found = format!("{found}: less than one largest upload (server.max_upload_bytes)");
-                report.warn("storage.space", found, advice);
-            } else {
-                report.ok("storage.space", found);
-            }
-        }
+        Ok((free, all)) => judge(free, all, config.server.max_upload_bytes, report),
         Err(error) => report.skip("storage.space", format!("the volume does not tell: {error}")),
+    }
+}
+
+/// Whether a volume of `all` bytes with so many free ones is enough for uploads of at most `largest`.
+fn judge(free: u64, all: u64, largest: u64, report: &mut Report) {
+    let percent = free.saturating_mul(100) / all.max(1);
+    let found = format!("{} MiB free, {percent} % of the volume", free >> 20);
+    let advice = "Make room, use a larger volume, or keep media for fewer days (storage.media_ttl_days).";
+    if percent < LEAST_FREE_PERCENT {
+        report.error("storage.space", found, advice);
+    } else if free < largest {
+        let found = format!("{found}: less than one largest upload (server.max_upload_bytes)");
+        report.warn("storage.space", found, advice);
+    } else {
+        report.ok("storage.space", found);
     }
 }
 
@@ -70,4 +73,28 @@ fn room(dir: &Path) -> std::io::Result<(u64, u64)> {
 #[cfg(not(unix))]
 fn room(_dir: &Path) -> std::io::Result<(u64, u64)> {
     Err(std::io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::report::Verdict;
+
+    #[test]
+    fn a_full_volume_is_an_error_and_a_small_one_a_warning() {
+        const GIB: u64 = 1 << 30;
+        for (free, all, verdict) in [
+            (9 * GIB, 100 * GIB, Verdict::Error),
+            (0, 0, Verdict::Error),
+            (10 * GIB, 100 * GIB, Verdict::Ok),
+            (3 * GIB, 4 * GIB, Verdict::Warning),
+        ] {
+            let mut report = Report::default();
+            judge(free, all, 4 * GIB, &mut report);
+            let [found] = &report.findings[..] else {
+                panic!("{report}")
+            };
+            assert_eq!((&*found.check, found.verdict), ("storage.space", verdict), "{report}");
+        }
+    }
 }

@@ -10,9 +10,11 @@ use serde_json::Value;
 const NAME: &str = "patchbay.example.com";
 const PROOF: &str = "proofAbC123.txt";
 
+/// What the doctor says of this machine's disk, and not of the deployment. What it makes of it, its own tests say.
+const DISK: &str = "storage.space";
+
 /// What the doctor says of each check: verdict, found, advice.
 struct Told {
-    code: Option<i32>,
     text: String,
     findings: Vec<Value>,
 }
@@ -32,15 +34,13 @@ impl Told {
             .map(|verdict| report["summary"][verdict].as_u64().unwrap())
             .sum();
         assert_eq!(counted, findings.len() as u64, "{text}");
+        let is_error = |finding: &Value| finding["verdict"] == "error";
+        assert_eq!(ran.code(), Some(i32::from(findings.iter().any(is_error))), "{text}");
         for finding in &findings {
             let needs = matches!(finding["verdict"].as_str().unwrap(), "warning" | "error");
             assert_eq!(finding["advice"].is_string(), needs, "{finding}");
         }
-        Self {
-            code: ran.code(),
-            text,
-            findings,
-        }
+        Self { text, findings }
     }
 
     #[track_caller]
@@ -62,17 +62,12 @@ impl Told {
             seen.contains(says) || advice.contains(says),
             "{check} does not say {says:?}: {seen} -> {advice}"
         );
-        assert_eq!(
-            self.code,
-            Some(i32::from(self.text.contains("\"verdict\": \"error\""))),
-            "{}",
-            self.text
-        );
     }
 
-    /// All that are of this verdict.
+    /// All that are of this verdict, but for the disk.
     fn all(&self, verdict: &str) -> Vec<&str> {
-        let named = self.findings.iter().filter(|finding| finding["verdict"] == verdict);
+        let named = self.findings.iter();
+        let named = named.filter(|finding| finding["verdict"] == verdict && finding["check"] != DISK);
         named.map(|finding| finding["check"].as_str().unwrap()).collect()
     }
 }
@@ -96,16 +91,16 @@ async fn where_nothing_is_yet_nothing_is_wrong_and_nothing_is_made() {
     let dir = tempfile::tempdir().unwrap();
     let program = Program::bare(dir.path());
     let told = Told::by(&program).await;
-    assert_eq!((told.code, told.all("error")), (Some(0), vec![]), "{}", told.text);
+    assert_eq!(told.all("error"), [""; 0], "{}", told.text);
     told.is("database.connection", "ok", "made at the first start");
     told.is("encryption.key", "ok", "back it up");
     told.is("storage.dir", "ok", "made at the first start");
     told.is("site.public_url", "ok", "simulated");
     let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
     assert_eq!(left.len(), 1, "only the log of this test: {left:?}");
-    let shown = program.run(&["doctor"]).await.succeeded().stdout();
+    let shown = program.run(&["doctor"]).await.stdout();
     assert!(shown.contains("ok       database.connection: "), "{shown}");
-    assert!(shown.contains(" 0 errors, "), "{shown}");
+    assert_eq!(shown.contains(" 0 errors, "), told.of(DISK).0 != "error", "{shown}");
 }
 
 /// Everything in the database but the row that shows whether it takes writes.
@@ -145,7 +140,7 @@ async fn beside_a_host(world: World) {
         "warning",
         "is not this host's callback",
     );
-    assert_eq!(told.all("error"), Vec::<&str>::new(), "{}", told.text);
+    assert_eq!(told.all("error"), [""; 0], "{}", told.text);
     assert_eq!(world.calls("token"), 1, "the platform was asked once");
     let secrets = &world.secrets;
     for secret in [

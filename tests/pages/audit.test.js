@@ -6,7 +6,7 @@ import { copyFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { PICTURE, PLATFORM, UPLOAD, open, option, portrait, publish } from './world.js';
+import { PICTURE, PLATFORM, TURN, UPLOAD, open, option, portrait, publish } from './world.js';
 
 let world;
 let clip;
@@ -31,7 +31,7 @@ test('1a: the creator is named and shown, and asked about anew each time the for
   await page.locator('.author', { hasText: '@ada_public' }).waitFor();
   assert.deepEqual(await portrait(page, '.author canvas'), PICTURE);
   await page.reload();
-  await page.locator('form.compose').waitFor();
+  await world.composing(page);
   assert.ok((await calls()) >= earlier + 2, 'two forms, two questions');
   await world.close(page);
 });
@@ -183,7 +183,7 @@ test('5: preview, nothing sent before the button, notice of the wait, the outcom
   assert.deepEqual(sent, [], 'before the button');
   await publish(page).click();
   await page.locator('h2', { hasText: 'Your post' }).waitFor();
-  await page.locator('[role=status] .badge', { hasText: 'Published' }).waitFor({ timeout: 60_000 });
+  await page.locator('[role=status] .badge', { hasText: 'Published' }).waitFor({ timeout: TURN });
   await page.getByText('It may take a few minutes until it shows on the profile').waitFor();
   const id = new URL(page.url()).hash.slice(1);
   const post = await world.api('GET', `/api/platforms/${PLATFORM}/posts/${id}`);

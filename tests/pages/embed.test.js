@@ -7,7 +7,7 @@ import { createServer } from 'node:http';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { ARTIFACTS, CONNECT, PICTURE, PLATFORM, UPLOAD, findings, open, portrait } from './world.js';
+import { ARTIFACTS, CONNECT, PICTURE, PLATFORM, TURN, UPLOAD, findings, open, portrait } from './world.js';
 
 /** Sites of others, each with an origin of its own, that serve one page. */
 const sites = [];
@@ -102,7 +102,7 @@ test('a video is uploaded from another site, to the end', async () => {
   await page.locator('#option-privacy_level').selectOption('SELF_ONLY');
   assert.deepEqual(await findings(page), []);
   await page.locator('form.compose button[type=submit]').click();
-  await page.locator('[role=status] .badge', { hasText: 'Published' }).waitFor({ timeout: 60_000 });
+  await page.locator('[role=status] .badge', { hasText: 'Published' }).waitFor({ timeout: TURN });
   const { post } = await told(page, 'post');
   const found = await world.api('GET', `/api/platforms/${PLATFORM}/posts/${post}`);
   assert.equal(found.consent.by, 'default', 'who the pass is for');
@@ -129,7 +129,7 @@ test('an account is connected from another site, in a window of its own', async 
   await popup.locator('input[name=account][value=quinn_quiet]').check();
   await popup.getByRole('button', { name: 'Allow' }).click();
   await popup.locator('#result .notice').waitFor();
-  await page.getByRole('article', { name: 'Quinn Quiet' }).waitFor({ timeout: 20_000 });
+  await page.getByRole('article', { name: 'Quinn Quiet' }).waitFor();
   await told(page, 'connected');
   await page.getByRole('article', { name: 'Quinn Quiet' }).getByRole('button', { name: 'Disconnect' }).click();
   await page.locator('dialog').getByRole('button', { name: 'Disconnect', exact: true }).click();

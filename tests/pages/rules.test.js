@@ -8,7 +8,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { brotliCompressSync } from 'node:zlib';
 
-import { ARTIFACTS, CONNECT, PLATFORM, UPLOAD, findings, open, option, publish } from './world.js';
+import { ARTIFACTS, CONNECT, PLATFORM, UPLOAD, findings, open, option, publish, until } from './world.js';
 
 let world;
 before(async () => {
@@ -24,7 +24,7 @@ const STATES = {
   },
   upload: async (page) => {
     await page.goto(world.url + UPLOAD);
-    await page.locator('form.compose').waitFor();
+    await world.composing(page);
   },
   'upload-filled': async (page) => {
     await STATES.upload(page);
@@ -112,7 +112,8 @@ test('pages carry the strict policy, and a policy that is broken is told', async
   const page = await world.page();
   await page.goto(world.url + UPLOAD);
   await page.evaluate(() => fetch('https://elsewhere.example/').catch(() => {}));
-  assert.ok(page.heard.some((heard) => heard.includes('Content Security Policy')), page.heard.join());
+  // What the console says comes by a way of its own.
+  await until('it is told', () => page.heard.some((heard) => heard.includes('Content Security Policy')));
   await page.context().close();
 });
 
@@ -144,13 +145,7 @@ test('markup in what a platform supplies is shown as text and does nothing', asy
   const account = (await world.api('GET', `/api/platforms/${PLATFORM}/accounts?limit=100`)).data[0];
   const { data } = await world.api('GET', `/api/platforms/${PLATFORM}/posts`);
   // The platform is asked once what may be posted: its limit for that question is less than these pages ask.
-  let answer;
-  do {
-    if (answer) await new Promise((resolve) => setTimeout(resolve, 1_000));
-    answer = await fetch(`${world.url}/api/platforms/${PLATFORM}/accounts/${account.id}/publish-options`);
-  } while (answer.status === 429 || answer.status === 503);
-  assert.ok(answer.ok, `${answer.status}`);
-  const options = await answer.json();
+  const options = await world.publishOptions(account.id);
   for (const evil of CORPUS) {
     // Every text that comes from the platform, in every answer that the pages read.
     const poison = (value, key) => {

@@ -15,6 +15,10 @@ export const { source: axe } = require('axe-core');
 /** Screenshots, looked at by people. Ignored by git. */
 export const ARTIFACTS = path.join(import.meta.dirname, '../artifacts/pages');
 const FILE_BYTES = 18_000_001;
+/** Longest wait for anything on a page, in milliseconds: browser and host may share a slow machine with others. */
+const PATIENCE = 60_000;
+/** And for what takes its turn at a limit of the platform, which may be a minute long, and then its time. */
+export const TURN = 240_000;
 export const PLATFORM = 'tiktok';
 export const UPLOAD = `/platforms/${PLATFORM}/upload`;
 export const CONNECT = `/platforms/connect/${PLATFORM}`;
@@ -66,6 +70,7 @@ class World {
   /** A page as a visitor has it. `heard` collects what must not be. */
   async page({ width = 1280, scheme = 'light', locale = 'en-GB', allow = [] } = {}) {
     const context = await this.browser.newContext({ viewport: { width, height: 900 }, colorScheme: scheme, locale, timezoneId: 'Europe/Berlin', reducedMotion: 'reduce' });
+    context.setDefaultTimeout(PATIENCE);
     const page = await context.newPage();
     page.heard = [];
     const ours = [this.url, ...allow];
@@ -78,7 +83,7 @@ class World {
       // Answers that are refusals are listed by the browser, and are what some tests are about.
       if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) page.heard.push(`console ${message.text()}`);
     });
-    page.setDefaultTimeout(10_000);
+    page.setDefaultTimeout(PATIENCE);
     await fresh(context, this.url);
     return page;
   }
@@ -122,6 +127,17 @@ class World {
     return page;
   }
 
+  /** What may be posted now, by the host's word. The platform takes so few questions in a minute; then one asks again later. */
+  async publishOptions(account) {
+    const where = `${this.url}/api/platforms/${PLATFORM}/accounts/${account}/publish-options`;
+    return until('the platform answers what may be posted', async () => {
+      const answer = await fetch(where);
+      if (answer.status === 429 || answer.status === 503) return null;
+      assert.ok(answer.ok, `${answer.status}`);
+      return answer.json();
+    }, 5_000);
+  }
+
   async account(username) {
     const { data } = await this.api('GET', `/api/platforms/${PLATFORM}/accounts?limit=100`);
     return data.find((one) => one.username === username && one.status === 'active');
@@ -132,8 +148,20 @@ class World {
     const account = await this.account(username);
     const page = await this.page(options);
     await page.goto(`${this.url}${UPLOAD}?account=${account.id}`);
-    await page.locator('form.compose').waitFor();
+    await this.composing(page);
     return page;
+  }
+
+  /** Waits for the form of a post. Where the platform has been asked too often in this minute, its reader asks again. */
+  async composing(page) {
+    const again = page.locator('#publish .notice.bad button.second');
+    await until('the form is shown', async () => {
+      await page.locator('form.compose').or(again).waitFor();
+      if ((await page.locator('form.compose').count()) > 0) return true;
+      await pause(5_000);
+      await again.click();
+      return false;
+    });
   }
 
   async stop() {
@@ -142,6 +170,19 @@ class World {
     this.demo.kill('SIGTERM');
     await new Promise((resolve) => this.demo.on('exit', resolve));
     rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** Looks until there is something, and gives it. */
+export async function until(what, look, every = 200, patience = TURN) {
+  const end = Date.now() + patience;
+  for (;;) {
+    const found = await look();
+    if (found) return found;
+    assert.ok(Date.now() < end, `waited in vain: ${what}`);
+    await pause(every);
   }
 }
 

@@ -9,6 +9,8 @@ export function confirmed(title, text, yes, tone = '') {
   count += 1;
   const id = `confirm-${count}`;
   const before = document.activeElement;
+  // A list may have been drawn anew meanwhile, with the same control in it.
+  const same = () => [...document.querySelectorAll('[data-spot]')].find((node) => node.dataset.spot === before?.dataset.spot);
   return new Promise((resolve) => {
     const dialog = el(
       'dialog',
@@ -24,7 +26,7 @@ export function confirmed(title, text, yes, tone = '') {
     );
     dialog.addEventListener('close', () => {
       dialog.remove();
-      if (before?.isConnected) before.focus();
+      (before?.isConnected ? before : same())?.focus();
       resolve(dialog.returnValue === 'yes');
     });
     document.body.append(dialog);

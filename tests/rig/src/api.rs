@@ -110,6 +110,15 @@ impl Api {
         self.send(self.request(Method::POST, path).json(body)).await.unwrap()
     }
 
+    /// Sends a request again for as long as a busy host says that it cannot just now, as a client does.
+    pub async fn when_free(&self, request: impl Fn() -> reqwest::RequestBuilder) -> Answer {
+        crate::until("the host takes the request", async || {
+            let answer = self.send(request()).await.unwrap();
+            (answer.status != StatusCode::SERVICE_UNAVAILABLE).then_some(answer)
+        })
+        .await
+    }
+
     /// Uploads a file's bytes; the id.
     pub async fn upload(&self, bytes: Vec<u8>) -> String {
         let request = self

@@ -154,16 +154,17 @@ impl Database {
         .await
     }
 
-    /// The same for jobs whose workers have shown no sign of life for 6 s, which is more than a heartbeat.
+    /// The same for jobs whose workers have shown no sign of life for 11 s, which is more than two heartbeats: a busy machine
+    /// may hold up one.
     pub async fn end_silent_leases(&self, kind: &str) -> u64 {
         let (past, since) = match self {
             Self::Sqlite(_) => (
                 "(CAST(strftime('%s', 'now') AS INTEGER) - 1) * 1000000",
-                "(CAST(strftime('%s', 'now') AS INTEGER) + 24) * 1000000",
+                "(CAST(strftime('%s', 'now') AS INTEGER) + 19) * 1000000",
             ),
             Self::Postgres(_) => (
                 "clock_timestamp() - interval '1 second'",
-                "clock_timestamp() + interval '24 seconds'",
+                "clock_timestamp() + interval '19 seconds'",
             ),
         };
         self.execute(&format!(

@@ -143,7 +143,7 @@ async fn a_busy_database_is_unavailable() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("test.db");
     let options = Options {
-        acquire_timeout: std::time::Duration::from_millis(50),
+        acquire_timeout: std::time::Duration::from_millis(500),
         ..Options::default()
     };
     let store = SqliteStore::open(&path, options).await.unwrap();
@@ -239,7 +239,7 @@ async fn a_server_that_is_gone_is_unavailable() {
     with_database(async |url| {
         let options = Options {
             allow_unsafe_durability: true,
-            acquire_timeout: std::time::Duration::from_millis(500),
+            acquire_timeout: std::time::Duration::from_secs(3),
             ..Options::default()
         };
         let store: &dyn Store = &PostgresStore::connect(url, options).await.unwrap();

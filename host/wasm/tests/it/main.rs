@@ -14,6 +14,7 @@ mod versions;
 use std::{
     path::PathBuf,
     sync::{Mutex, OnceLock},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -38,7 +39,16 @@ fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     // Each test is a process; one of them compiles.
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("component-code");
-    ENGINE.get_or_init(|| Engine::new(Limits::default(), Some(Cache::new(dir, [7; 32]))).unwrap())
+    ENGINE.get_or_init(|| Engine::new(patient(), Some(Cache::new(dir, [7; 32]))).unwrap())
+}
+
+/// The limits of a host, but for those by the clock: this program is not optimised, and its machine has other work.
+fn patient() -> Limits {
+    Limits {
+        compile: Duration::from_mins(10),
+        wall: Duration::from_mins(10),
+        ..Limits::default()
+    }
 }
 
 fn settings(pairs: &[(&str, &str)]) -> Settings {

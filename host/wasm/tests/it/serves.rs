@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use patchbay_core::{Progress, Provider, Settings, SettingsError, WebhookSource};
-use patchbay_wasm::{Cache, Engine, Limits};
+use patchbay_wasm::{Cache, Engine};
 
-use super::{Platform, advance, component, engine};
+use super::{Platform, advance, component, engine, patient};
 
 #[tokio::test]
 async fn a_component_is_the_provider_that_it_was_compiled_from() {
@@ -74,7 +74,7 @@ async fn compiled_code_is_kept_and_taken_only_from_this_host() {
     let dir = tempfile::tempdir().unwrap();
     let load = async |key: u8| {
         let cache = Cache::new(dir.path().to_owned(), [key; 32]);
-        let engine = Engine::new(Limits::default(), Some(cache)).unwrap();
+        let engine = Engine::new(patient(), Some(cache)).unwrap();
         engine
             .load(component("patchbay-hostile"))
             .await

@@ -40,7 +40,7 @@ const UPLOAD_HOSTS: [&str; 6] = [
     "open-upload.tiktokapis.us",
 ];
 /// How long a waiting test may wait, in real time.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A simulated TikTok. See [`Simulator::start`].
 pub struct Simulator;
@@ -235,7 +235,7 @@ impl Running {
     }
 
     /// Waits until the condition holds, looking again after every change and every move of the clock.
-    /// Says whether it came to hold within 30 seconds of real time.
+    /// Says whether it came to hold within two minutes of real time.
     pub async fn until(&self, mut condition: impl FnMut(&Oracle) -> bool) -> bool {
         let oracle = self.oracle();
         let (mut progress, mut clock) = (self.world.progress(), self.world.clock.changes());

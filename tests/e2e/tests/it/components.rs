@@ -122,6 +122,8 @@ pub fn loading(setup: Setup, folder: &Folder) -> Setup {
         .set("PATCHBAY__WASM__DIR", folder.path().display().to_string())
         // Compiled by a program that is not optimised, on a machine that has other work.
         .set("PATCHBAY__WASM__COMPILE_SECONDS", "300")
+        // What it computes is what ends it, not the clock of such a machine.
+        .set("PATCHBAY__WASM__WALL_SECONDS", "600")
         // Each look is the test's own.
         .set("PATCHBAY__WASM__POLL_SECONDS", "3600")
 }

@@ -160,7 +160,7 @@ async fn nothing_stays_of_pieces_that_are_refused() {
         STANDARD.encode(Sha256::digest(&first))
     );
     cut(api, &path, 0, 10 * MIB, &first, &sum).await;
-    for _ in 0..4_000 {
+    for _ in 0..12_000 {
         // It is free again when the one that broke off has cleaned up.
         let again = piece(api, &path, 1, "x").await;
         if again.status == 409 {

@@ -306,7 +306,7 @@ async fn t32_a_caller_who_hangs_up_costs_no_token() {
     );
     drop(caller);
     world.app().refreshes_done().await;
-    for _ in 0..200 {
+    for _ in 0..3_000 {
         if world.account(&account).await.token_version > version {
             break;
         }

@@ -93,7 +93,7 @@ pub async fn until_offset(api: &Api, path: &str, wanted: usize) {
 
 /// As clients do that find their upload locked.
 pub async fn piece_when_free(api: &Api, path: &str, offset: usize, bytes: &[u8]) -> Reply {
-    for _ in 0..4_000 {
+    for _ in 0..12_000 {
         let answer = piece(api, path, offset, bytes.to_vec()).await;
         if answer.status != 423 {
             return answer;

@@ -1,9 +1,7 @@
 //! The forms that a host has as processes: one that does everything, one for the API alone, workers alone.
 
-use std::time::Duration;
-
 use patchbay_rig::{
-    Api, Host, Program, World, holds,
+    Api, Host, PATIENCE, Program, World, holds,
     host::free_port,
     on_postgres, until,
     world::{CHUNK, FOUR_CHUNKS, file_post, pull_post, video_bytes},
@@ -152,9 +150,7 @@ async fn a_worker_that_is_asked_to_stop_ends_its_step_first() {
         })
         .await;
         patchbay_rig::host::signal("TERM", child.id().unwrap()).await;
-        let status = tokio::time::timeout(Duration::from_secs(60), child.wait())
-            .await
-            .unwrap();
+        let status = tokio::time::timeout(PATIENCE, child.wait()).await.unwrap();
         assert_eq!(status.unwrap().code(), Some(0), "{}", program.log_tail());
         assert!(program.log_tail().contains(r#""more":true"#), "{}", program.log_tail());
         assert_eq!(world.database.count("jobs WHERE status = 'running'").await, 0);

@@ -15,6 +15,7 @@ use patchbay_rig::{
     until_within,
     world::pull_post,
 };
+use patchbay_simulator_tiktok::simkit::Random;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -61,6 +62,7 @@ async fn t81_t82_t89_a_hostile_component_costs_others_little_and_leaves_nothing(
         .with("PATCHBAY__LOG__FILTER", "info")
         .with("PATCHBAY__WASM__DIR", folder)
         .with("PATCHBAY__WASM__COMPILE_SECONDS", "300")
+        .with("PATCHBAY__WASM__WALL_SECONDS", "600")
         .with("PATCHBAY__PROVIDERS__HOSTILE__CLIENT_ID", "client")
         .with("PATCHBAY__PROVIDERS__HOSTILE__CLIENT_SECRET", SECRET)
         .with("PATCHBAY__PROVIDERS__HOSTILE__ENVIRONMENT", "simulator")
@@ -169,8 +171,15 @@ async fn connect(api: &Api, who: &str) -> String {
 
 async fn publish(api: &Api, account: &str, text: &str) -> String {
     let wanted = json!({ "account_id": account, "kind": "text", "text": text, "allow_duplicate": true });
-    let post = api.post("/api/platforms/hostile/posts", &wanted).await.ok();
-    post["id"].as_str().unwrap().to_owned()
+    let key = Random::from_entropy().alphanumeric(24);
+    // A write may find the store taken by the corpus, and is told to come again.
+    let post = until_within(PATIENCE, "the host takes the post", async || {
+        let request = api.request(reqwest::Method::POST, "/api/platforms/hostile/posts");
+        let post = api.send(request.header("idempotency-key", &key).json(&wanted)).await;
+        let post = post.unwrap();
+        (post.status != 503).then_some(post)
+    });
+    post.await.ok()["id"].as_str().unwrap().to_owned()
 }
 
 /// Waits until each of these was stopped by name, and calls off what would be tried again.

@@ -170,6 +170,8 @@ async fn t92_a_second_host_on_one_sqlite_file_is_refused_and_the_first_one_works
     let world = World::on_sqlite().await;
     let (host, api) = world.start().await;
     let account = world.connect(&api, "ada_public").await.id;
+    // It stands still meanwhile, so that all that changes is the second one's doing.
+    host.freeze().await;
     let before = world.database.dump().await;
     let second: Program = world.replica();
     let refused = second.run(&["serve"]).await;
@@ -181,6 +183,7 @@ async fn t92_a_second_host_on_one_sqlite_file_is_refused_and_the_first_one_works
     );
     assert_eq!(world.database.integrity().await, ["ok"]);
     assert_eq!(world.database.dump().await, before);
+    host.thaw().await;
 
     // A key is made beside the running host, and is good there at once.
     let key = second.run(&["keys", "create"]).await.succeeded().stdout();

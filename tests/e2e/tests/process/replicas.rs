@@ -96,7 +96,11 @@ async fn t31_tokens_that_all_hosts_want_to_renew_are_renewed_once() {
             let wanted = pull_post(&account, &title);
             let (post, answers) = tokio::join!(
                 fleet.apis[1].publish(&wanted),
-                join_all(fleet.in_turn(60).map(|api| api.get(&metrics))),
+                join_all(
+                    fleet
+                        .in_turn(60)
+                        .map(|api| api.when_free(|| api.request(Method::GET, &metrics)))
+                ),
             );
             for answer in answers {
                 answer.ok();
@@ -229,11 +233,13 @@ async fn r15_a_host_that_dies_is_followed_by_the_other_one() {
         holds("half of the second chunk has left", || world.upload_tap.is_stalled()).await;
         let other = world.replica().serve().await;
         fleet.hosts.remove(0).kill().await;
+        let held = "jobs WHERE status = 'running' AND kind = 'publish'";
+        let soon = format!("{held} AND due_at <= clock_timestamp() + interval '30 seconds'");
+        let leases = (world.database.count(held).await, world.database.count(&soon).await);
+        assert_eq!(leases, (1, 1), "it is held for half a minute more at the most");
         world.upload_tap.release();
-        let died = Instant::now();
         let api = api.at(&other.url);
         holds("the other host goes on", || world.calls("upload") > 2).await;
-        assert!(died.elapsed() < Duration::from_secs(35), "it took {:?}", died.elapsed());
         api.post_becomes(&post, "published").await;
         assert_eq!(
             (world.posts_titled("taken over").len(), world.published("taken over")),
@@ -242,6 +248,22 @@ async fn r15_a_host_that_dies_is_followed_by_the_other_one() {
         assert_eq!(world.calls("upload"), 5, "one chunk was sent again");
     })
     .await;
+}
+
+/// Asks until a dead key is refused. No request that came later than five seconds after the key's death was let in; how long an
+/// answer takes is another question.
+async fn is_refused_in_time(doomed: &Api, since: Instant) {
+    let mut late = Duration::ZERO;
+    until("the key is refused", async || {
+        let asked = since.elapsed();
+        let refused = doomed.get("/api/platforms").await.status.as_u16() == 401;
+        if !refused {
+            late = asked;
+        }
+        refused.then_some(())
+    })
+    .await;
+    assert!(late <= Duration::from_secs(5), "it was let in after {late:?}");
 }
 
 #[tokio::test]
@@ -266,16 +288,7 @@ async fn t74_a_revoked_key_is_dead_at_every_host_within_five_seconds() {
         assert!(revoked.stdout().contains("is dead"));
         let since = Instant::now();
         for api in &fleet.apis {
-            let doomed = api.with_key(Some(&doomed));
-            until("the key is refused", async || {
-                (doomed.get("/api/platforms").await.status.as_u16() == 401).then_some(())
-            })
-            .await;
-            assert!(
-                since.elapsed() < Duration::from_millis(5_500),
-                "it took {:?}",
-                since.elapsed()
-            );
+            is_refused_in_time(&api.with_key(Some(&doomed)), since).await;
             api.get("/api/platforms").await.ok();
         }
         // Killed by a request to one host, which forgets it at once.
@@ -294,16 +307,7 @@ async fn t74_a_revoked_key_is_dead_at_every_host_within_five_seconds() {
         let since = Instant::now();
         let at_once = asked.with_key(Some(doomed)).get("/api/platforms").await;
         assert_eq!(at_once.status.as_u16(), 401);
-        until("the other host refuses it too", async || {
-            let answer = told.with_key(Some(doomed)).get("/api/platforms").await;
-            (answer.status.as_u16() == 401).then_some(())
-        })
-        .await;
-        assert!(
-            since.elapsed() < Duration::from_millis(5_500),
-            "it took {:?}",
-            since.elapsed()
-        );
+        is_refused_in_time(&told.with_key(Some(doomed)), since).await;
         let listed = world.program.run(&["keys", "list"]).await.succeeded().stdout();
         assert!(
             listed.lines().any(|line| line.contains(id) && line.contains("revoked")),

@@ -26,7 +26,7 @@ pub async fn endless(base: &str, head: &str, piece: &[u8], most_pieces: usize) -
         }
     });
     let mut answer = Vec::new();
-    let closed = timeout(Duration::from_secs(10), async {
+    let closed = timeout(Duration::from_secs(60), async {
         let mut buffer = [0; 4096];
         while let Ok(read @ 1..) = reader.read(&mut buffer).await {
             answer.extend_from_slice(&buffer[..read]);

@@ -104,7 +104,7 @@ impl Receiver {
 
     /// Waits until so much has come.
     pub async fn until(&self, count: usize) {
-        for _ in 0..3_000 {
+        for _ in 0..18_000 {
             if self.got().len() >= count {
                 return;
             }

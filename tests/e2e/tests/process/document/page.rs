@@ -20,6 +20,8 @@ async fn the_page_shows_the_whole_document() {
     let host = world.program.serve().await;
     let browser = Command::new(chromium)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"])
+        // A container may have little of it.
+        .arg("--disable-dev-shm-usage")
         .args([
             "--disable-background-networking",
             "--disable-component-update",

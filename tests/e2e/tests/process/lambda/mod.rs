@@ -390,7 +390,7 @@ async fn work_that_takes_too_long_is_cut_in_time_and_taken_up_again() {
         let nothing = tokio::time::timeout(PATIENCE, nothing).await.unwrap().unwrap().answer();
         assert_eq!((&nothing["processed"], &nothing["more"]), (&json!(0), &json!(true)));
 
-        let cut = function.lambda.send(&scheduled(), Duration::from_secs(8)).await;
+        let cut = function.lambda.send(&scheduled(), Duration::from_secs(20)).await;
         let cut = tokio::time::timeout(PATIENCE, cut).await.unwrap().unwrap().answer();
         assert_eq!(faults.hits("slow"), 1, "the second chunk was on its way");
         assert!(cut["publish"].as_u64() >= Some(1), "it says what it had done: {cut}");
@@ -401,7 +401,7 @@ async fn work_that_takes_too_long_is_cut_in_time_and_taken_up_again() {
         faults.put("silent", silent);
         let options = format!("/api/platforms/tiktok/accounts/{account}/publish-options");
         let options = Http::new("GET", &options).key(&function.key).api_gateway(false);
-        let late = function.lambda.send(&options, Duration::from_secs(6)).await;
+        let late = function.lambda.send(&options, Duration::from_secs(12)).await;
         let late = tokio::time::timeout(PATIENCE, late).await.unwrap().unwrap().answer();
         assert_eq!(
             (&late["statusCode"], &body(&late)["code"], faults.hits("silent")),

@@ -119,6 +119,25 @@ impl Credentials {
             )
         })
     }
+
+    /// What one of several identities of a grant gets of it. A credential named `name@remote_id` is that identity's own:
+    /// it stands as `name` in its account, before one that all share, and in no other account.
+    #[must_use]
+    pub fn of_identity(&self, remote_id: &str) -> Self {
+        let (own, shared): (Vec<_>, Vec<_>) = self.secrets.iter().partition(|(name, _)| name.contains('@'));
+        let mut secrets: BTreeMap<_, _> = shared
+            .into_iter()
+            .map(|(name, handle)| (name.clone(), handle.clone()))
+            .collect();
+        secrets.extend(own.into_iter().filter_map(|(name, handle)| {
+            let (name, of) = name.split_once('@')?;
+            (of == remote_id).then(|| (name.to_owned(), handle.clone()))
+        }));
+        Self {
+            secrets,
+            ..self.clone()
+        }
+    }
 }
 
 /// Who an account is at the platform.
@@ -139,9 +158,12 @@ pub struct Identity {
 /// What a successful connect gives.
 #[derive(Debug, Clone)]
 pub struct Grant {
-    /// The credentials.
+    /// The credentials. Of several identities, each has the shared ones, and its own by
+    /// [`Credentials::of_identity`].
     pub credentials: Credentials,
-    /// One account, or several of which the person chooses (pages, channels).
+    /// One account, or several of which the person chooses (pages, channels); the host asks which, and each that is chosen
+    /// becomes an account. Each renews its credentials by itself: where a renewal ends those before it, several may not
+    /// share them. The grant is ended at the platform with the last of the accounts that were chosen together.
     pub identities: Vec<Identity>,
     /// Scopes that were really granted. May be fewer than asked.
     pub scopes: Vec<String>,

@@ -6,7 +6,7 @@ import { copyFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { CONNECT, PICTURE, PLATFORM, TURN, UPLOAD, open, option, portrait, publish, until } from './world.js';
+import { CHOICE, CHOICES, CHOOSE, CONNECT, PICTURE, PLATFORM, TURN, UPLOAD, open, option, portrait, publish, until } from './world.js';
 
 let world;
 let clip;
@@ -39,6 +39,43 @@ test('someone who refuses at the platform is told, and can try again', async () 
   const page = await world.connect('pia_private', { decision: 'Cancel' });
   await page.locator('#result .notice', { hasText: 'You did not allow it at TikTok.' }).waitFor();
   await page.getByRole('link', { name: /^Connect/ }).first().waitFor();
+  await world.close(page);
+});
+
+test('of several accounts those are connected that are chosen, by keyboard alone', async () => {
+  const page = await world.page();
+  const sent = [];
+  const account = await world.account('ada_public');
+  await page.route(CHOICE, (route) => {
+    if (route.request().method() === 'GET') return route.fulfill({ json: CHOICES });
+    sent.push(route.request().postDataJSON());
+    return route.fulfill({ json: { location: `${CONNECT}?success=${PLATFORM}_connected&account=${account.id}` } });
+  });
+  await page.goto(world.url + CHOOSE);
+  await page.getByRole('heading', { name: 'Which accounts of TikTok?' }).waitFor();
+  await page.getByText('<b>The mill</b>').waitFor();
+  const press = async (...keys) => {
+    for (const key of keys) await page.keyboard.press(key);
+  };
+  await page.getByRole('button').focus();
+  await press('Enter');
+  await page.getByRole('alert').getByText('Choose at least one account.').waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.value), '1', 'the reader is led to the choices');
+  await press('Space', 'Tab', 'Space', 'Tab', 'Space', 'Tab', 'Enter');
+  await page.getByRole('alert').getByText('Choose at most 2 accounts.').waitFor();
+  await press('Space', 'Tab', 'Tab', 'Tab', 'Enter');
+  await page.locator('#result .notice.ok', { hasText: 'is connected.' }).waitFor();
+  assert.deepEqual(sent, [{ ids: ['2', '3'] }]);
+  await page.goBack().catch(() => {});
+  assert.ok(!page.url().includes('choose'), 'the page of the choice is passed over');
+  await world.close(page);
+});
+
+test('a choice that is over says so, in words', async () => {
+  const page = await world.page({ locale: 'fr-FR' });
+  await page.goto(world.url + CHOOSE);
+  await page.locator('#problem .notice', { hasText: 'Cela a pris trop de temps' }).waitFor();
+  assert.equal(await page.getByRole('checkbox').count(), 0);
   await world.close(page);
 });
 

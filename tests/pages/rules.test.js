@@ -8,7 +8,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { brotliCompressSync } from 'node:zlib';
 
-import { ARTIFACTS, CONNECT, PLATFORM, UPLOAD, findings, open, option, publish, until } from './world.js';
+import { ARTIFACTS, CHOICE, CHOICES, CHOOSE, CONNECT, PLATFORM, UPLOAD, findings, open, option, publish, until } from './world.js';
 
 let world;
 before(async () => {
@@ -21,6 +21,11 @@ const STATES = {
   connect: async (page) => {
     await page.goto(world.url + CONNECT);
     await page.locator('.account').first().waitFor();
+  },
+  choose: async (page) => {
+    await page.route(CHOICE, (route) => route.fulfill({ json: CHOICES }));
+    await page.goto(world.url + CHOOSE);
+    await page.getByRole('checkbox').first().check();
   },
   upload: async (page) => {
     await page.goto(world.url + UPLOAD);
@@ -97,7 +102,7 @@ test('the form can be filled in and sent with the keyboard alone', async () => {
 });
 
 test('pages carry the strict policy, and a policy that is broken is told', async () => {
-  for (const where of [CONNECT, '/platforms/connect', UPLOAD]) {
+  for (const where of [CONNECT, '/platforms/connect', '/platforms/choose', UPLOAD]) {
     const answer = await fetch(world.url + where);
     const policy = answer.headers.get('content-security-policy');
     for (const part of ["default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'"]) {

@@ -22,6 +22,21 @@ export const TURN = 240_000;
 export const PLATFORM = 'tiktok';
 export const UPLOAD = `/platforms/${PLATFORM}/upload`;
 export const CONNECT = `/platforms/connect/${PLATFORM}`;
+/** The page of a choice. The simulated platform tells one account alone, so tests answer for the API here. */
+export const CHOOSE = `/platforms/choose#provider=${PLATFORM}&choice=handle`;
+export const CHOICE = `**/api/platforms/${PLATFORM}/connect/choices/handle`;
+/** An answer of that API. */
+export const CHOICES = {
+  platform: 'TikTok',
+  accounts: [
+    { id: '1', display_name: 'The bakery', username: 'bakery' },
+    { id: '2', display_name: '<b>The mill</b> with a name that is longer than most of the names which people give', username: null },
+    { id: '3', display_name: null, username: 'shop' },
+  ],
+  scopes: ['user.info.basic'],
+  most: 2,
+  expires_at: '2030-01-01T00:00:00Z',
+};
 
 /** A host with its platform, and a browser. */
 export async function open() {

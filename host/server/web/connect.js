@@ -36,7 +36,7 @@ function takeResult() {
   return {
     provider: success?.[1] ?? query.get('provider'),
     success: success !== null,
-    account: query.get('account'),
+    accounts: query.getAll('account'),
     missing: (query.get('missing_scopes') ?? '').split(',').filter(Boolean),
     session: query.get('session_id'),
     completion: query.get('completion_code'),
@@ -148,14 +148,15 @@ function showResult(details) {
 }
 
 function connected(platform, accounts) {
-  const account = accounts.find((one) => one.id === result.account);
+  const those = accounts.filter((one) => result.accounts.includes(one.id));
+  const [account] = those;
   const say = translator(platform.manifest.form);
   const lacking = platform.manifest.scopes.filter((scope) => result.missing.includes(scope.name));
-  const who = account ? [name(accountName(account)), ' '] : [];
+  const who = those.flatMap((one, at) => [at > 0 ? ', ' : '', name(accountName(one))]).concat(account ? [' '] : []);
   if (lacking.length > 0) {
     return notice(
       'warn',
-      el('strong', {}, ...who, t('is connected, but some permissions are missing.')),
+      el('strong', {}, ...who, those.length > 1 ? t('are connected, but some permissions are missing.') : t('is connected, but some permissions are missing.')),
       el('ul', {}, lacking.map((scope) => el('li', {}, say(scope.purpose)))),
       el('p', {}, t('Without them, the parts that need them stay off. Reconnect below and leave them switched on to allow them.')),
     );
@@ -163,7 +164,7 @@ function connected(platform, accounts) {
   const next = `/platforms/${platform.id}/upload${account ? `?account=${account.id}` : ''}`;
   return notice(
     'ok',
-    el('strong', {}, ...who, t('is connected.')),
+    el('strong', {}, ...who, those.length > 1 ? t('are connected.') : t('is connected.')),
     platform.capabilities.publish ? el('div', { class: 'row' }, el('a', { class: 'button', href: next }, t('Publish something'))) : null,
   );
 }

@@ -52,6 +52,22 @@ export default {
   'Nothing was connected. To try again, use the button below.': 'Rien n’a été connecté. Pour réessayer, utilisez le bouton ci-dessous.',
   'You did not allow it at {platform}.': 'Vous n’avez pas donné votre accord sur {platform}.',
   'This took too long, or was finished in another browser.': 'Cela a pris trop de temps, ou s’est terminé dans un autre navigateur.',
+
+  // Choosing among several accounts.
+  'Choose accounts': 'Choisir des comptes',
+  'Your sign-in leads to several accounts. Only those that you choose are connected.':
+    'Votre identification donne accès à plusieurs comptes. Seuls ceux que vous choisissez sont connectés.',
+  'Which accounts of {platform}?': 'Quels comptes {platform} ?',
+  Accounts: 'Comptes',
+  'Connect the chosen accounts': 'Connecter les comptes choisis',
+  'Choose at least one account.': 'Choisissez au moins un compte.',
+  'Choose at most {most} accounts.': 'Choisissez au plus {most} comptes.',
+  'The accounts were not connected': 'Les comptes n’ont pas été connectés',
+  'The accounts cannot be shown': 'Les comptes ne peuvent pas être affichés',
+  'Go back to where you came from, and connect again.': 'Retournez d’où vous veniez, et reconnectez.',
+  'are connected.': 'sont connectés.',
+  'are connected, but some permissions are missing.': 'sont connectés, mais des autorisations manquent.',
+
   '{platform} was not connected.': '{platform} n’a pas été connecté.',
   'This account is connected elsewhere on this host already. Disconnect it there first.':
     'Ce compte est déjà connecté ailleurs ici. Déconnectez-le d’abord là-bas.',

@@ -61,15 +61,15 @@ macro_rules! api_key_columns {
 
 macro_rules! flow_columns {
     () => {
-        "id, tenant_id, owner, provider, state_hash, cookie_hash, sealed, scopes, redirect_uri, return_to, activate, \
-         session_id, expires_at"
+        "id, tenant_id, owner, provider, state_hash, cookie_hash, sealed, identities, scopes, redirect_uri, return_to, \
+         activate, session_id, expires_at"
     };
 }
 
 macro_rules! session_columns {
     () => {
         "id, tenant_id, owner, provider, token_hash, scopes, account_id, return_to, origins, activate, status, \
-         connected_id, missing_scopes, code, expires_at"
+         connected_id, also_connected, missing_scopes, code, expires_at"
     };
 }
 
@@ -362,11 +362,18 @@ pub(crate) fn session(row: &impl Row) -> StoreResult<Session> {
         origins: cells.json("origins")?,
         activate: cells.flag("activate")?,
         status: cells.name("status")?,
-        connected: cells.maybe_uuid("connected_id")?.map(AccountId::from_uuid),
+        connected: connected(&cells)?,
         missing_scopes: cells.json("missing_scopes")?,
         code: cells.maybe_text("code")?,
         expires_at: cells.time("expires_at")?,
     })
+}
+
+/// The accounts that came by a session.
+pub(crate) fn connected(cells: &Cells<'_, impl Row>) -> StoreResult<Vec<AccountId>> {
+    let first = cells.maybe_uuid("connected_id")?.map(AccountId::from_uuid);
+    let also: Vec<AccountId> = cells.json("also_connected")?;
+    Ok(first.into_iter().chain(also).collect())
 }
 
 pub(crate) fn flow(row: &impl Row) -> StoreResult<Flow> {
@@ -379,6 +386,7 @@ pub(crate) fn flow(row: &impl Row) -> StoreResult<Flow> {
         state_hash: cells.digest("state_hash")?,
         cookie_hash: cells.digest("cookie_hash")?,
         sealed: cells.bytes("sealed")?,
+        identities: cells.maybe_json("identities")?,
         scopes: cells.json("scopes")?,
         redirect_uri: cells.text("redirect_uri")?,
         return_to: cells.text("return_to")?,

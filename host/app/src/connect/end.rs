@@ -65,9 +65,13 @@ pub async fn disconnect(app: &Arc<App>, by: &By, tenant: TenantId, id: AccountId
     })
 }
 
-/// Tells the platform that a grant is over.
+/// Tells the platform that a grant is over, unless other accounts of the same choice stand on it.
 pub(crate) async fn revoke_at_platform(app: &App, account: Account) -> Result<(), ProviderError> {
     let missing = |what: &str| ProviderError::new(ErrorKind::Permanent, "not_revocable", what.to_owned());
+    let shared = app.store.shares_grant(account.tenant, account.id).await;
+    if shared.map_err(|error| ProviderError::new(ErrorKind::Retryable, "store_unavailable", error.to_string()))? {
+        return Ok(());
+    }
     let registered = app
         .registered(&account.provider)
         .map_err(|_| missing("the provider is not registered"))?;

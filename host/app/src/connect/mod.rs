@@ -1,6 +1,8 @@
-//! Connecting an account: start, the platform's page, callback, done. What a tenant does with its sessions is in
-//! `sessions`, where browsers may go back to in `origins`, how a grant ends in `end`.
+//! Connecting an account: start, the platform's page, callback, done. Where the platform tells several accounts, the person
+//! chooses in between: `choices`. What a tenant does with its sessions is in `sessions`, where browsers may go back to in
+//! `origins`, how a grant ends in `end`.
 
+pub mod choices;
 mod end;
 pub mod origins;
 pub mod sessions;
@@ -25,14 +27,14 @@ pub(crate) use self::end::{refuse_pending, revoke_at_platform};
 use crate::{
     App, failpoint,
     model::{
-        Account, AccountStatus, Actor, AuditAction, By, Flow, JobKind, NewAccount, NewEvent, NewJob, Session,
-        SessionGrant, SessionStatus,
+        Account, AccountStatus, Actor, AuditAction, By, Flow, JobKind, NewAccount, NewAudit, NewEvent, NewJob, Session,
+        SessionGrant, SessionStatus, TokenUpdate,
     },
     outbound::{Outbound, SecretBag},
     problem::{Problem, ProblemKind},
     registry::Registered,
     secret::Secret,
-    store::{NewGrant, StoreError},
+    store::{Connected, NewGrant, StoreError},
     tokens,
     vault::Place,
 };
@@ -96,10 +98,18 @@ pub enum Came {
     Filled,
 }
 
+/// How a connect goes on when the browser has come back.
+pub enum Returned {
+    /// It has ended.
+    Connected(Finished),
+    /// The person chooses among several accounts, on a page of this host. The handle names the choice.
+    Choosing(Secret<String>),
+}
+
 /// An ended connect.
 pub struct Finished {
-    /// The account.
-    pub account: Account,
+    /// The account; several where the person has chosen them.
+    pub accounts: Vec<Account>,
     /// Scopes that were asked for and not granted.
     pub missing_scopes: Vec<String>,
     /// The session that it came by, with the code under which the tenant takes the account.
@@ -196,9 +206,10 @@ pub async fn start(app: &App, request: StartConnect) -> Result<Started, Problem>
         tenant: request.tenant,
         owner: request.owner,
         provider: request.provider.clone(),
-        state_hash: Sha256::digest(state.expose().as_bytes()).into(),
-        cookie_hash: Sha256::digest(cookie.expose().as_bytes()).into(),
+        state_hash: digest(state.expose()),
+        cookie_hash: digest(cookie.expose()),
         sealed: app.vault.seal(flow_place(request.tenant, id), &plain).await?,
+        identities: None,
         scopes,
         redirect_uri: registered.redirect_uri.to_string(),
         return_to: request.return_to,
@@ -206,14 +217,14 @@ pub async fn start(app: &App, request: StartConnect) -> Result<Started, Problem>
         session: request.session,
         expires_at: app.store.now().await? + TimeDelta::from_std(FLOW_TTL).expect("ten minutes are a time delta"),
     };
-    let browser = request.browser.map(|cookie| Sha256::digest(cookie.as_bytes()).into());
+    let browser = request.browser.map(|cookie| digest(&cookie));
     if !app.store.start_flow(&flow, browser).await? {
         return Err(sessions::link_over());
     }
     Ok(Started { next, cookie })
 }
 
-/// Ends a connect with the query that the platform sent the browser back with, or with the fields of a form.
+/// Goes on with a connect by the query that the platform sent the browser back with, or by the fields of a form.
 ///
 /// # Errors
 /// The flow is unknown, used, expired or another browser's; the person refused; or the platform did.
@@ -223,100 +234,184 @@ pub async fn finish(
     mut query: BTreeMap<String, String>,
     came: Came,
     cookie: Option<&str>,
-) -> Result<Finished, Refused> {
-    let over = || Refused {
-        landing: None,
-        session: None,
-        outcome: "expired",
-        problem: Problem::new(
-            ProblemKind::FlowInvalid,
-            "It was used, is older than ten minutes, or began in another browser. Start the connect again.",
-        ),
-    };
-    let early = |problem: Problem| Refused {
-        landing: None,
-        session: None,
-        outcome: "failed",
-        problem,
-    };
-    let registered = app.registered(provider).map_err(early)?;
-    let state = query.remove("state").ok_or_else(over)?;
+) -> Result<Returned, Refused> {
+    let registered = app.registered(provider).map_err(Refused::early)?;
+    let state = query.remove("state").ok_or_else(Refused::over)?;
     // Taken before anything else is looked at: a callback is used up whatever it holds.
-    let flow = app
-        .store
-        .take_flow(Sha256::digest(state.as_bytes()).into())
-        .await
-        .map_err(|e| early(e.into()))?;
-    let flow = flow.ok_or_else(over)?;
+    let flow = app.store.take_flow(digest(&state)).await.map_err(Refused::early)?;
+    let flow = flow
+        .filter(|flow| flow.identities.is_none())
+        .ok_or_else(Refused::over)?;
     failpoint::hit("oa.consumed");
-    let cookie_hash: [u8; 32] = Sha256::digest(cookie.unwrap_or_default().as_bytes()).into();
-    if flow.provider != *provider || !bool::from(subtle::ConstantTimeEq::ct_eq(&cookie_hash[..], &flow.cookie_hash[..]))
-    {
-        return Err(over());
-    }
     // Another server's answer (RFC 9207): its code goes nowhere.
     if came == Came::Sent && query.get("iss").is_some_and(|issuer| !is_issuer(&registered, issuer)) {
-        return Err(over());
+        return Err(Refused::over());
     }
-    let session = match flow.session {
-        None => None,
-        Some(id) => {
-            let found = app.store.session_by_id(flow.tenant, id).await;
-            let found = found.map_err(|error| early(error.into()))?;
-            // It was called off while the browser was away.
-            let started = found.filter(|session| session.status == SessionStatus::Started);
-            Some(started.ok_or_else(over)?)
+    let back = Back::of(app, registered, flow, cookie).await?;
+    match complete(app, &back, query, came).await {
+        Ok(Exchanged::Stored(granted)) => Ok(Returned::Connected(back.connected(granted))),
+        Ok(Exchanged::Several(handle)) => Ok(Returned::Choosing(handle)),
+        Err(why) => Err(back.refused(app, why).await),
+    }
+}
+
+impl Refused {
+    /// There is no such flow, or it is not this browser's.
+    fn over() -> Self {
+        Self {
+            landing: None,
+            session: None,
+            outcome: "expired",
+            problem: Problem::new(
+                ProblemKind::FlowInvalid,
+                "It was used, is older than ten minutes, or began in another browser. Start the connect again.",
+            ),
         }
-    };
-    let landing = origins::landing(app, &flow, session.as_ref()).await.map_err(early)?;
-    let session_id = flow.session;
-    let count = |outcome: &'static str| {
-        metrics::counter!("patchbay_oauth_total", "provider" => provider.to_string(), "outcome" => outcome)
-            .increment(1);
-    };
-    match complete(app, &registered, &flow, session.as_ref(), query, came).await {
-        Ok(granted) => {
-            count("connected");
-            let status = granted.account.status;
-            info!(account.id = %granted.account.id, provider = %provider, %status, "Connected an account");
-            Ok(Finished {
-                account: granted.account,
-                missing_scopes: granted.missing_scopes,
-                session: session_id.zip(granted.code),
-                landing,
-            })
+    }
+
+    /// Before it is known where the browser may go.
+    fn early(problem: impl Into<Problem>) -> Self {
+        Self {
+            landing: None,
+            session: None,
+            outcome: "failed",
+            problem: problem.into(),
         }
-        Err((outcome, problem)) => {
-            count(outcome);
-            if let Some(id) = session_id {
-                sessions::refuse(app, flow.tenant, id, problem.kind.code()).await;
+    }
+}
+
+/// A flow that its own browser has come back to.
+struct Back {
+    registered: Arc<Registered>,
+    flow: Flow,
+    session: Option<Session>,
+    landing: Landing,
+}
+
+impl Back {
+    /// Checks that it is the flow of this browser, and that nobody has called it off.
+    async fn of(app: &App, registered: Arc<Registered>, flow: Flow, cookie: Option<&str>) -> Result<Self, Refused> {
+        if flow.provider != *registered.id() || !is_of_browser(&flow, cookie) {
+            return Err(Refused::over());
+        }
+        let session = match flow.session {
+            None => None,
+            Some(id) => {
+                let found = app.store.session_by_id(flow.tenant, id).await;
+                // It was called off while the browser was away.
+                let started = found
+                    .map_err(Refused::early)?
+                    .filter(|session| session.status == SessionStatus::Started);
+                Some(started.ok_or_else(Refused::over)?)
             }
-            Err(Refused {
-                landing: Some(landing),
-                session: session_id,
-                outcome,
-                problem,
-            })
+        };
+        let landing = origins::landing(app, &flow, session.as_ref())
+            .await
+            .map_err(Refused::early)?;
+        Ok(Self {
+            registered,
+            flow,
+            session,
+            landing,
+        })
+    }
+
+    fn connected(self, granted: Granted) -> Finished {
+        self.count("connected");
+        for account in &granted.accounts {
+            let status = account.status;
+            info!(account.id = %account.id, provider = %account.provider, %status, "Connected an account");
+        }
+        Finished {
+            accounts: granted.accounts,
+            missing_scopes: granted.missing_scopes,
+            session: self.flow.session.zip(granted.code),
+            landing: self.landing,
         }
     }
+
+    async fn refused(self, app: &App, (outcome, problem): (&'static str, Problem)) -> Refused {
+        self.count(outcome);
+        if let Some(id) = self.flow.session {
+            sessions::refuse(app, self.flow.tenant, id, problem.kind.code()).await;
+        }
+        Refused {
+            landing: Some(self.landing),
+            session: self.flow.session,
+            outcome,
+            problem,
+        }
+    }
+
+    fn count(&self, outcome: &'static str) {
+        let provider = self.flow.provider.to_string();
+        metrics::counter!("patchbay_oauth_total", "provider" => provider, "outcome" => outcome).increment(1);
+    }
+}
+
+/// Whether a flow began in the browser that brings this cookie.
+fn is_of_browser(flow: &Flow, cookie: Option<&str>) -> bool {
+    let brought = digest(cookie.unwrap_or_default());
+    bool::from(subtle::ConstantTimeEq::ct_eq(&brought[..], &flow.cookie_hash[..]))
+}
+
+fn digest(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+/// What a platform's answer has become.
+enum Exchanged {
+    /// A stored grant.
+    Stored(Granted),
+    /// A choice, under this handle.
+    Several(Secret<String>),
 }
 
 /// A stored grant.
 struct Granted {
-    account: Account,
+    accounts: Vec<Account>,
     missing_scopes: Vec<String>,
     code: Option<Secret<String>>,
 }
 
+/// What the platform has granted, for as many of its accounts as are wanted.
+struct Given {
+    identities: Vec<Identity>,
+    scopes: Vec<String>,
+    credentials: Credentials,
+    secrets: SecretBag,
+    /// They were chosen among several.
+    chosen: bool,
+}
+
 async fn complete(
     app: &Arc<App>,
-    registered: &Registered,
-    flow: &Flow,
-    session: Option<&Session>,
+    back: &Back,
+    query: BTreeMap<String, String>,
+    came: Came,
+) -> Result<Exchanged, (&'static str, Problem)> {
+    let failed = |problem: Problem| ("failed", problem);
+    let mut given = exchange(app, back, query, came).await?;
+    choices::narrow(app, back, &mut given).await.map_err(failed)?;
+    if given.identities.len() > 1 {
+        let handle = choices::keep(app, &back.flow, given).await;
+        return handle.map(Exchanged::Several).map_err(failed);
+    }
+    store_given(app, back, given)
+        .await
+        .map(Exchanged::Stored)
+        .map_err(failed)
+}
+
+/// Asks the provider what was granted.
+async fn exchange(
+    app: &Arc<App>,
+    back: &Back,
     mut query: BTreeMap<String, String>,
     came: Came,
-) -> Result<Granted, (&'static str, Problem)> {
+) -> Result<Given, (&'static str, Problem)> {
     let failed = |problem: Problem| ("failed", problem);
+    let Back { registered, flow, .. } = back;
     let opened = app
         .vault
         .unseal(flow_place(flow.tenant, flow.id), &flow.sealed)
@@ -374,34 +469,12 @@ async fn complete(
         };
         failed(ProviderError { kind, ..error }.into())
     })?;
-    let Ok([identity]) = <[Identity; 1]>::try_from(identities) else {
-        return Err(failed(Problem::new(
-            ProblemKind::Invalid,
-            "Choosing among several accounts has no page yet.",
-        )));
-    };
-    let missing_scopes: Vec<_> = flow
-        .scopes
-        .iter()
-        .filter(|asked| !scopes.contains(asked))
-        .cloned()
-        .collect();
-    let account = new_account(app, registered, flow, identity, scopes);
-    let code = session.map(|_| random_token(app));
-    let of_session = match session.zip(code.as_ref()) {
-        Some((session, code)) => Some((
-            session,
-            of_code(app, session, code, &missing_scopes).await.map_err(failed)?,
-        )),
-        None => None,
-    };
-    let account = store_grant(app, flow, of_session, account, &missing_scopes, &credentials, &secrets)
-        .await
-        .map_err(failed)?;
-    Ok(Granted {
-        account,
-        missing_scopes,
-        code,
+    Ok(Given {
+        identities,
+        scopes,
+        credentials,
+        secrets,
+        chosen: false,
     })
 }
 
@@ -439,19 +512,42 @@ fn read_form(
     }
 }
 
-/// What a grant makes of its session, if the account is usable at once.
-async fn of_code(
-    app: &App,
-    session: &Session,
-    code: &Secret<String>,
-    missing_scopes: &[String],
-) -> Result<SessionGrant, Problem> {
-    Ok(SessionGrant {
-        id: session.id,
-        status: SessionStatus::Completed,
-        missing_scopes: missing_scopes.to_vec(),
-        code_hash: Sha256::digest(code.expose().as_bytes()).into(),
-        code_until: app.store.now().await? + CODE_LIFE,
+/// Stores what was given, and makes the code under which the tenant of a session takes it.
+async fn store_given(app: &App, back: &Back, given: Given) -> Result<Granted, Problem> {
+    let Back {
+        registered,
+        flow,
+        session,
+        ..
+    } = back;
+    let missing_scopes: Vec<_> = flow
+        .scopes
+        .iter()
+        .filter(|asked| !given.scopes.contains(asked))
+        .cloned()
+        .collect();
+    let code = session.as_ref().map(|_| random_token(app));
+    let grant = match session.as_ref().zip(code.as_ref()) {
+        Some((session, code)) => Some(SessionGrant {
+            id: session.id,
+            status: SessionStatus::Completed,
+            missing_scopes: missing_scopes.clone(),
+            code_hash: digest(code.expose()),
+            code_until: app.store.now().await? + CODE_LIFE,
+        }),
+        None => None,
+    };
+    let accounts = given
+        .identities
+        .iter()
+        .map(|identity| new_account(app, registered, flow, identity.clone(), given.scopes.clone()))
+        .collect();
+    let wanted = session.as_ref().and_then(|session| session.account);
+    let accounts = store_grants(app, flow, wanted, grant, accounts, &missing_scopes, &given).await?;
+    Ok(Granted {
+        accounts,
+        missing_scopes,
+        code,
     })
 }
 
@@ -474,16 +570,128 @@ fn new_account(app: &App, registered: &Registered, flow: &Flow, identity: Identi
     }
 }
 
-/// Stores a grant where it belongs. One of a session waits until the tenant takes it, unless it may be used at once.
-async fn store_grant(
+/// What is stored beside one account of a grant.
+struct Beside {
+    place: Connected,
+    tokens: TokenUpdate,
+    refresh: NewJob,
+    revoke: Option<NewJob>,
+    events: Vec<NewEvent>,
+    audit: NewAudit,
+}
+
+/// Stores grants where they belong, all or none. Those of a session wait until the tenant takes them, unless they may be
+/// used at once. `wanted`: the account to be connected again.
+async fn store_grants(
     app: &App,
     flow: &Flow,
-    mut session: Option<(&Session, SessionGrant)>,
-    mut account: NewAccount,
+    wanted: Option<AccountId>,
+    mut session: Option<SessionGrant>,
+    mut accounts: Vec<NewAccount>,
     missing_scopes: &[String],
-    credentials: &Credentials,
-    secrets: &SecretBag,
-) -> Result<Account, Problem> {
+    given: &Given,
+) -> Result<Vec<Account>, Problem> {
+    // Tokens are sealed for one id and version, so the places come first. Somebody may take them meanwhile.
+    for _ in 0..5 {
+        let mut beside = Vec::with_capacity(accounts.len());
+        for account in &mut accounts {
+            let place = app.store.place_grant(account).await?;
+            if wanted.is_some_and(|wanted| wanted != place.id) {
+                return Err(another_account());
+            }
+            // What the tenant has taken for this person before needs no second word.
+            account.status = if flow.activate || place.accepted {
+                AccountStatus::Active
+            } else {
+                AccountStatus::Pending
+            };
+            beside.push(beside_of(app, flow, account, place, missing_scopes, given).await?);
+        }
+        if let Some(session) = &mut session {
+            let waits = accounts.iter().any(|account| account.status == AccountStatus::Pending);
+            session.status = if waits {
+                SessionStatus::Pending
+            } else {
+                SessionStatus::Completed
+            };
+        }
+        let grants: Vec<_> = accounts
+            .iter()
+            .zip(&beside)
+            .map(|(account, beside)| {
+                let grant = NewGrant {
+                    account,
+                    tokens: &beside.tokens,
+                    refresh: &beside.refresh,
+                    revoke: beside.revoke.as_ref(),
+                    together: given.chosen.then_some(flow.id),
+                    events: &beside.events,
+                    audit: &beside.audit,
+                };
+                (beside.place, grant)
+            })
+            .collect();
+        match app.store.finish_connect(&grants, session.as_ref()).await {
+            Ok(accounts) => {
+                failpoint::hit("oa.stored");
+                app.wake(&[JobKind::Publish, JobKind::Deliver]);
+                return Ok(accounts);
+            }
+            Err(StoreError::Stale) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(StoreError::Stale.into())
+}
+
+async fn beside_of(
+    app: &App,
+    flow: &Flow,
+    account: &NewAccount,
+    place: Connected,
+    missing_scopes: &[String],
+    given: &Given,
+) -> Result<Beside, Problem> {
+    let credentials = given.credentials.of_identity(&account.remote_id);
+    let tokens = tokens::seal(
+        app,
+        flow.tenant,
+        place.id,
+        place.next_version,
+        &credentials,
+        &given.secrets,
+    )
+    .await?;
+    let job = |kind, run_at| NewJob {
+        id: JobId::from_uuid(app.env.ids.next()),
+        tenant: flow.tenant,
+        kind,
+        target: place.id.as_uuid(),
+        concurrency_key: None,
+        run_at,
+        correlation_id: format!("connect-{}", flow.id),
+    };
+    let refresh = job(JobKind::Refresh, tokens.refresh_due_at);
+    let waits = account.status == AccountStatus::Pending;
+    let revoke = match waits {
+        false => None,
+        true => Some(job(JobKind::Revoke, Some(app.store.now().await? + PENDING_LIFE))),
+    };
+    let event = |name: &str, of: &str, payload| NewEvent {
+        id: EventId::from_uuid(app.env.ids.next()),
+        name: name.to_owned(),
+        dedupe_key: format!("{}:{of}:{}", place.id, flow.id),
+        account: Some(place.id),
+        post: None,
+        payload,
+    };
+    let granted = json!({ "scopes": account.scopes, "owner": account.owner });
+    let name = if waits { "account.pending" } else { "account.connected" };
+    let mut events = vec![event(name, "connected", granted)];
+    if !missing_scopes.is_empty() {
+        let missing = json!({ "missing_scopes": missing_scopes, "owner": account.owner });
+        events.push(event("account.missing_scopes", "missing", missing));
+    }
     let by = By {
         actor: Actor::Owner,
         request_id: format!("connect-{}", flow.id),
@@ -491,76 +699,14 @@ async fn store_grant(
     let audit = by
         .did(&app.env, AuditAction::AccountConnected, flow.tenant)
         .saying(json!({ "provider": account.provider, "scopes": account.scopes }));
-    // Tokens are sealed for one id and version, so the place comes first. Somebody may take it meanwhile.
-    for _ in 0..5 {
-        let place = app.store.place_grant(&account).await?;
-        // What the tenant has taken for this person before needs no second word.
-        let active = flow.activate || place.accepted;
-        account.status = if active {
-            AccountStatus::Active
-        } else {
-            AccountStatus::Pending
-        };
-        if let Some((session, grant)) = &mut session {
-            if session.account.is_some_and(|wanted| wanted != place.id) {
-                return Err(another_account());
-            }
-            grant.status = if active {
-                SessionStatus::Completed
-            } else {
-                SessionStatus::Pending
-            };
-        }
-        let tokens = tokens::seal(app, flow.tenant, place.id, place.next_version, credentials, secrets).await?;
-        let job = |kind, run_at| NewJob {
-            id: JobId::from_uuid(app.env.ids.next()),
-            tenant: flow.tenant,
-            kind,
-            target: place.id.as_uuid(),
-            concurrency_key: None,
-            run_at,
-            correlation_id: format!("connect-{}", flow.id),
-        };
-        let refresh = job(JobKind::Refresh, tokens.refresh_due_at);
-        let revoke = match active {
-            true => None,
-            false => Some(job(JobKind::Revoke, Some(app.store.now().await? + PENDING_LIFE))),
-        };
-        let event = |name: &str, of: &str, payload| NewEvent {
-            id: EventId::from_uuid(app.env.ids.next()),
-            name: name.to_owned(),
-            dedupe_key: format!("{}:{of}:{}", place.id, flow.id),
-            account: Some(place.id),
-            post: None,
-            payload,
-        };
-        let granted = json!({ "scopes": account.scopes, "owner": account.owner });
-        let name = if active { "account.connected" } else { "account.pending" };
-        let mut events = vec![event(name, "connected", granted)];
-        if !missing_scopes.is_empty() {
-            let missing = json!({ "missing_scopes": missing_scopes, "owner": account.owner });
-            events.push(event("account.missing_scopes", "missing", missing));
-        }
-        let grant = NewGrant {
-            account: &account,
-            tokens: &tokens,
-            refresh: &refresh,
-            revoke: revoke.as_ref(),
-            session: session.as_ref().map(|(_, grant)| grant),
-            events: &events,
-            audit: &audit,
-        };
-        match app.store.finish_connect(place, grant).await {
-            Ok(account) => {
-                failpoint::hit("oa.stored");
-                app.wake(&[JobKind::Publish, JobKind::Deliver]);
-                return Ok(account);
-            }
-            Err(StoreError::Stale) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(StoreError::Stale.into())
+    Ok(Beside {
+        place,
+        tokens,
+        refresh,
+        revoke,
+        events,
+        audit,
+    })
 }
 
 fn another_account() -> Problem {

@@ -83,7 +83,7 @@ pub async fn create(app: &App, wanted: WantedSession) -> Result<(Session, Secret
         origins,
         activate: wanted.activate,
         status: SessionStatus::Open,
-        connected: None,
+        connected: Vec::new(),
         missing_scopes: Vec::new(),
         code: None,
         expires_at: app.store.now().await? + TimeDelta::from_std(SESSION_TTL).unwrap_or_default(),
@@ -126,14 +126,26 @@ pub async fn find(
         .ok_or_else(|| Problem::not_found("connect session"))?;
     let flow_life = TimeDelta::from_std(FLOW_TTL).unwrap_or_default();
     let mut expired = session.is_expired(app.store.now().await?, flow_life);
-    if let (SessionStatus::Pending, Some(waiting)) = (session.status, session.connected) {
-        let account = app.store.account(tenant, waiting).await?;
-        expired = account.is_none_or(|account| account.status == AccountStatus::Revoked);
+    if session.status == SessionStatus::Pending {
+        expired = !accounts(app, &session)
+            .await?
+            .iter()
+            .any(|account| account.status != AccountStatus::Revoked);
     }
     Ok((session, expired))
 }
 
-/// Takes the account of a session with the code that the browser has brought. The same code again gives the same answer.
+/// The accounts that came by a session, as far as they are there.
+async fn accounts(app: &App, session: &Session) -> Result<Vec<Account>, Problem> {
+    let mut found = Vec::new();
+    for id in &session.connected {
+        found.extend(app.store.account(session.tenant, *id).await?);
+    }
+    Ok(found)
+}
+
+/// Takes the accounts of a session with the code that the browser has brought, and tells the first. The same code again
+/// gives the same answer.
 ///
 /// # Errors
 /// The tenant has no such session; the code is not its own, or too old; no account waits.
@@ -150,25 +162,24 @@ pub async fn complete(
         let detail = "No account of this session waits to be taken. Look at the session; make a new one if it is over.";
         Problem::new(ProblemKind::SessionState, detail)
     };
-    let waiting = session.connected.ok_or_else(not_pending)?;
-    let account = app.store.account(tenant, waiting).await?.ok_or_else(not_pending)?;
-    let event = NewEvent {
-        id: EventId::from_uuid(app.env.ids.next()),
-        name: "account.connected".to_owned(),
-        dedupe_key: format!("{waiting}:connected:{id}"),
-        account: Some(waiting),
-        post: None,
-        payload: json!({ "scopes": account.scopes, "owner": account.owner }),
-    };
+    let mut taken = Vec::new();
+    for account in accounts(app, &session).await? {
+        let event = NewEvent {
+            id: EventId::from_uuid(app.env.ids.next()),
+            name: "account.connected".to_owned(),
+            dedupe_key: format!("{}:connected:{id}", account.id),
+            account: Some(account.id),
+            post: None,
+            payload: json!({ "scopes": account.scopes, "owner": account.owner }),
+        };
+        let audit = by
+            .did(&app.env, AuditAction::AccountCompleted, tenant)
+            .to(&account.id)
+            .saying(json!({ "session": id }));
+        taken.push((event, audit));
+    }
     let code_hash = Sha256::digest(code.as_bytes()).into();
-    let audit = by
-        .did(&app.env, AuditAction::AccountCompleted, tenant)
-        .saying(json!({ "session": id }));
-    match app
-        .store
-        .complete_session(tenant, id, code_hash, &event, &audit)
-        .await?
-    {
+    match app.store.complete_session(tenant, id, code_hash, &taken).await? {
         Completion::Active { account, first } => {
             if first {
                 info!(account.id = %account.id, session.id = %id, "Took an account");
@@ -203,13 +214,11 @@ pub async fn cancel(app: &App, by: &By, tenant: TenantId, provider: &ProviderId,
         let detail = "The session has ended already. Disconnect its account if you do not want it.";
         return Err(Problem::new(ProblemKind::SessionState, detail));
     }
-    if let Some(waiting) = session.connected
-        && let Some(account) = app.store.account(tenant, waiting).await?
-        && account.status == AccountStatus::Pending
-        && refuse_pending(app, by, &account, "tenant").await?
-    {
-        app.store.wake_job(JobKind::Revoke, waiting.as_uuid()).await?;
-        app.wake(&[JobKind::Revoke, JobKind::Deliver]);
+    for account in accounts(app, &session).await? {
+        if account.status == AccountStatus::Pending && refuse_pending(app, by, &account, "tenant").await? {
+            app.store.wake_job(JobKind::Revoke, account.id.as_uuid()).await?;
+            app.wake(&[JobKind::Revoke, JobKind::Deliver]);
+        }
     }
     Ok(())
 }

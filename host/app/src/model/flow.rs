@@ -3,12 +3,13 @@
 use std::{fmt, str::FromStr};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use patchbay_core::{AccountId, FlowId, ProviderId, SessionId, TenantId};
+use patchbay_core::{AccountId, FlowId, Identity, ProviderId, SessionId, TenantId};
 
 /// How long a session can be asked about after its link has ended.
 pub const SESSION_KEEP: TimeDelta = TimeDelta::hours(24);
 
-/// One attempt, from the redirect to the callback. Single use.
+/// One attempt, from the redirect to the callback; then, where the platform tells several accounts, from there to the
+/// person's choice. Each part is single use.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Flow {
     /// Id.
@@ -19,12 +20,14 @@ pub struct Flow {
     pub owner: String,
     /// Platform.
     pub provider: ProviderId,
-    /// SHA-256 of the state.
+    /// SHA-256 of the state, or of the handle of a choice.
     pub state_hash: [u8; 32],
     /// SHA-256 of the cookie that the browser must bring back.
     pub cookie_hash: [u8; 32],
-    /// Sealed verifier and pending data. Bound to `(tenant, flows, id, sealed, 0)`.
+    /// Sealed: verifier and pending data, or the credentials of a choice. Bound to `(tenant, flows, id, sealed, 0)`.
     pub sealed: Vec<u8>,
+    /// The accounts to choose from; `None`: the browser is still at the platform.
+    pub identities: Option<Vec<Identity>>,
     /// Scopes that were asked for.
     pub scopes: Vec<String>,
     /// The redirect URI that was sent.
@@ -52,7 +55,7 @@ pub enum SessionStatus {
     Open,
     /// A browser has, and may be at the platform.
     Started,
-    /// The account is there, and waits until the tenant takes it.
+    /// The account is there, and waits until the tenant takes it. So may one of several.
     Pending,
     /// The account is usable.
     Completed,
@@ -120,8 +123,8 @@ pub struct Session {
     pub activate: bool,
     /// State. A link that has ended by time still stands as it was.
     pub status: SessionStatus,
-    /// The account that was connected.
-    pub connected: Option<AccountId>,
+    /// The accounts that were connected; several where the person has chosen them.
+    pub connected: Vec<AccountId>,
     /// Scopes that were asked for and not granted.
     pub missing_scopes: Vec<String>,
     /// Why it was refused: the code of a problem.

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use patchbay_core::{AccountId, ProviderId, TenantId};
+use patchbay_core::{AccountId, FlowId, ProviderId, TenantId};
 
 use super::{Page, PageRequest, StoreResult};
 use crate::model::{Account, AccountStatus, NewAccount, NewAudit, NewEvent, NewJob, SessionGrant, TokenUpdate};
@@ -41,8 +41,8 @@ pub struct NewGrant<'a> {
     pub refresh: &'a NewJob,
     /// Ends the grant of a pending account that the tenant does not take; its target is replaced too.
     pub revoke: Option<&'a NewJob>,
-    /// The session that it came by.
-    pub session: Option<&'a SessionGrant>,
+    /// The connect by which several accounts came at once: they stand on one grant at the platform.
+    pub together: Option<FlowId>,
     /// Appended.
     pub events: &'a [NewEvent],
     /// Appended; its target is replaced too.
@@ -87,14 +87,22 @@ pub trait Accounts {
     /// not revoked.
     async fn place_grant(&self, account: &NewAccount) -> StoreResult<Connected>;
 
-    /// Stores a grant: inserts or renews the account, sets its tokens, schedules `refresh` at `tokens.refresh_due_at`,
-    /// puts `revoke` in the place of a waiting revoke job, writes what it means for the session, appends `events`
-    /// and `audit`, and wakes the account's open posts that are not scheduled for later. One transaction.
+    /// Stores the grants of one connect, of one tenant, all or none. For each: inserts or renews the account, sets its
+    /// tokens, schedules `refresh` at `tokens.refresh_due_at`, puts `revoke` in the place of a waiting revoke job, appends
+    /// `events` and `audit`, and wakes the account's open posts that are not scheduled for later. Writes what they mean for
+    /// the session that they came by. One transaction. Returns the accounts in this order.
     ///
     /// # Errors
-    /// `Stale`: the account changed since [`Accounts::place_grant`]; ask again and seal again.
+    /// `Stale`: an account changed since [`Accounts::place_grant`]; ask again and seal again.
     /// `Conflict`: as [`Accounts::place_grant`]; `SessionOver`: its session is not started.
-    async fn finish_connect(&self, place: Connected, grant: NewGrant<'_>) -> StoreResult<Account>;
+    async fn finish_connect(
+        &self,
+        grants: &[(Connected, NewGrant<'_>)],
+        session: Option<&SessionGrant>,
+    ) -> StoreResult<Vec<Account>>;
+
+    /// Whether another account of the same choice still stands on the grant of this one at the platform.
+    async fn shares_grant(&self, tenant: TenantId, id: AccountId) -> StoreResult<bool>;
 
     /// One account of a tenant.
     async fn account(&self, tenant: TenantId, id: AccountId) -> StoreResult<Option<Account>>;

@@ -18,7 +18,7 @@ pub enum Completion {
     Wrong,
     /// It came too late.
     Late,
-    /// The session has no account that waits for it, or there is no such session.
+    /// No account of the session waits for it, or there is no such session.
     NotPending,
 }
 
@@ -33,6 +33,13 @@ pub trait Flows {
     /// Takes a flow out by its state: of any number of calls at once, one gets it. An expired one is taken out too,
     /// but not returned.
     async fn take_flow(&self, state_hash: [u8; 32]) -> StoreResult<Option<Flow>>;
+
+    /// Stores a flow whose browser has come back, under a new state: it goes on with a choice. A session stays as it is.
+    /// `false`: its tenant is being erased; nothing is stored.
+    async fn continue_flow(&self, flow: &Flow) -> StoreResult<bool>;
+
+    /// Finds a flow by its state, while it lives.
+    async fn flow(&self, state_hash: [u8; 32]) -> StoreResult<Option<Flow>>;
 
     /// Stores a session.
     async fn create_session(&self, session: &Session) -> StoreResult<()>;
@@ -53,16 +60,15 @@ pub trait Flows {
         code: Option<&str>,
     ) -> StoreResult<Option<Session>>;
 
-    /// Takes the account of a session under its completion code: makes it active, drops the job that would end its
-    /// grant, appends `event` (under the account's id), wakes the account's open posts, and completes the session. One
-    /// transaction.
+    /// Takes the accounts of a session under its completion code: makes active those that wait, drops the jobs that would
+    /// end their grants, appends what `taken` has for each (event and audit name the account), wakes the accounts' open
+    /// posts, and completes the session. One transaction. Returns the first account of the session.
     async fn complete_session(
         &self,
         tenant: TenantId,
         id: SessionId,
         code_hash: [u8; 32],
-        event: &NewEvent,
-        audit: &NewAudit,
+        taken: &[(NewEvent, NewAudit)],
     ) -> StoreResult<Completion>;
 
     /// Origins to which a tenant's browsers may be sent back.

@@ -10,7 +10,7 @@ use axum::{
 };
 use axum_extra::extract::cookie::CookieJar;
 use patchbay_app::{
-    connect::{self, Came, FLOW_TTL, Finished, Landing, Next, Refused, StartConnect, sessions},
+    connect::{self, Came, FLOW_TTL, Finished, Landing, Next, Refused, Returned, StartConnect, sessions},
     model::{Account, AccountStatus, KeyScope},
     problem::{Problem, ProblemKind},
     registry::Registered,
@@ -70,7 +70,7 @@ pub async fn authorize(
     params(("provider" = String, Path, description = "Name of the provider")),
     security(()),
     responses(
-        (status = 303, description = "To the result page"),
+        (status = 303, description = "To the result page, or to the one on which the person chooses among several accounts"),
         (status = 400, body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
     ))]
@@ -91,7 +91,7 @@ pub async fn callback(
         description = "The fields of the form", example = json!({ "state": "…", "handle": "ada.example.com" })),
     security(()),
     responses(
-        (status = 303, description = "To the result page"),
+        (status = 303, description = "To the result page, or to the one on which the person chooses among several accounts"),
         (status = 400, body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
     ))]
@@ -254,7 +254,7 @@ pub async fn start(
         return_to: "/platforms/connect".to_owned(),
         activate: true,
         session: None,
-        browser: jar.get(cookie_name(host)).map(|cookie| cookie.value().to_owned()),
+        browser: brought_cookie(host, jar),
     };
     let mut ends_at = None;
     if let Some(token) = &query.session {
@@ -334,8 +334,7 @@ pub async fn finish(
     came: Came,
     jar: &CookieJar,
 ) -> ApiResult<Response> {
-    let name = cookie_name(host);
-    let cookie = jar.get(name).map(|cookie| cookie.value().to_owned());
+    let cookie = brought_cookie(host, jar);
     let mut params = BTreeMap::new();
     for (key, value) in query {
         if params.insert(key, value).is_some() {
@@ -343,8 +342,28 @@ pub async fn finish(
         }
     }
     let id = registered.id();
-    let to = match connect::finish(&host.app, id, params, came, cookie.as_deref()).await {
-        Ok(finished) => after_success(id.as_str(), &finished),
+    let ended = match connect::finish(&host.app, id, params, came, cookie.as_deref()).await {
+        Ok(Returned::Choosing(handle)) => {
+            let (opener, keep) = KEEPS_OPENER;
+            let to = format!("/platforms/choose#provider={id}&choice={}", handle.expose());
+            return Ok(([(opener, keep)], Redirect::to(&to)).into_response());
+        }
+        Ok(Returned::Connected(finished)) => Ok(finished),
+        Err(refused) => Err(refused),
+    };
+    let to = leads_to(id.as_str(), ended)?;
+    let (opener, keep) = KEEPS_OPENER;
+    let headers = [(header::SET_COOKIE, spent_cookie(host)), (opener, keep.to_owned())];
+    Ok((headers, Redirect::to(&to)).into_response())
+}
+
+/// Where the browser of an ended connect goes.
+///
+/// # Errors
+/// Nobody knows: there was no flow.
+pub fn leads_to(provider: &str, ended: Result<Finished, Refused>) -> Result<String, Problem> {
+    match ended {
+        Ok(finished) => Ok(after_success(provider, &finished)),
         Err(Refused {
             landing: Some(landing),
             session,
@@ -352,24 +371,19 @@ pub async fn finish(
             problem,
         }) => {
             let code = problem.kind.code();
-            tracing::info!(provider = %id, outcome, code, "A connect did not succeed");
+            tracing::info!(provider, outcome, code, "A connect did not succeed");
             let mut told = vec![("error", outcome.to_owned())];
             if let Landing::Own(_) | Landing::Nobody(_) = landing {
-                told.push(("provider", id.to_string()));
+                told.push(("provider", provider.to_owned()));
             }
             told.push(("code", code.to_owned()));
             told.extend(session.map(|session| ("session_id", session.to_string())));
-            address(&landing, told)
+            Ok(address(&landing, told))
         }
-        // No flow, so nobody to send anywhere.
         Err(Refused {
             landing: None, problem, ..
-        }) => return Err(problem.into()),
-    };
-    let spent = flow_cookie(host, "", Duration::ZERO);
-    let (opener, keep) = KEEPS_OPENER;
-    let headers = [(header::SET_COOKIE, spent), (opener, keep.to_owned())];
-    Ok((headers, Redirect::to(&to)).into_response())
+        }) => Err(problem),
+    }
 }
 
 /// The tenant's page learns of the session and its code, a page of this host of the account.
@@ -377,7 +391,12 @@ fn after_success(provider: &str, finished: &Finished) -> String {
     let mut told = Vec::new();
     if let Landing::Own(_) | Landing::Nobody(_) = finished.landing {
         told.push(("success", format!("{provider}_connected")));
-        told.push(("account", finished.account.id.to_string()));
+        told.extend(
+            finished
+                .accounts
+                .iter()
+                .map(|account| ("account", account.id.to_string())),
+        );
     }
     if !finished.missing_scopes.is_empty() {
         told.push(("missing_scopes", finished.missing_scopes.join(",")));
@@ -385,7 +404,8 @@ fn after_success(provider: &str, finished: &Finished) -> String {
     if let (Some((session, code)), false) = (&finished.session, matches!(finished.landing, Landing::Nobody(_))) {
         told.push(("session_id", session.to_string()));
         // A page of ours has nothing to do with the code of an account that is usable.
-        if finished.account.status == AccountStatus::Pending || !matches!(finished.landing, Landing::Own(_)) {
+        let waits = |account: &Account| account.status == AccountStatus::Pending;
+        if finished.accounts.iter().any(waits) || !matches!(finished.landing, Landing::Own(_)) {
             told.push(("completion_code", code.expose().clone()));
         }
     }
@@ -422,6 +442,16 @@ fn cookie_name(host: &Host) -> &'static str {
     } else {
         "patchbay_flow"
     }
+}
+
+/// The cookie of a flow that the browser brings.
+pub fn brought_cookie(host: &Host, jar: &CookieJar) -> Option<String> {
+    jar.get(cookie_name(host)).map(|cookie| cookie.value().to_owned())
+}
+
+/// Takes the cookie of a flow away: it has done its work.
+pub fn spent_cookie(host: &Host) -> String {
+    flow_cookie(host, "", Duration::ZERO)
 }
 
 fn flow_cookie(host: &Host, value: &str, life: Duration) -> String {

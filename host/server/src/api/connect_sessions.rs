@@ -77,8 +77,11 @@ pub struct SessionStateBody {
     /// `completed`; `refused`: by the person or the platform; `cancelled`: by you; `expired`.
     #[schema(example = "pending")]
     pub state: String,
-    /// The account that was connected, or is to be connected again.
+    /// The account that was connected, or is to be connected again. Of several, the first.
     pub account_id: Option<String>,
+    /// The accounts that were connected: several where the person has chosen them among those that the platform tells.
+    #[schema(example = json!(["acc_0199f0a2b3c47d8e9f00112233445566"]))]
+    pub account_ids: Vec<String>,
     /// Scopes that were asked for and not granted.
     pub missing_scopes: Vec<String>,
     /// Why it was refused: the code of a problem.
@@ -94,7 +97,12 @@ impl SessionStateBody {
             id: session.id.to_string(),
             owner: session.owner,
             state: state.to_owned(),
-            account_id: session.connected.or(session.account).map(|id| id.to_string()),
+            account_id: session
+                .connected
+                .first()
+                .or(session.account.as_ref())
+                .map(ToString::to_string),
+            account_ids: session.connected.iter().map(ToString::to_string).collect(),
             missing_scopes: session.missing_scopes,
             code: session.code,
             expires_at: session.expires_at,
@@ -204,7 +212,8 @@ pub async fn cancel_session(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Takes the account of a session: it becomes usable. The code is good for 60 seconds; sent again, it gives the same answer.
+/// Takes the account of a session: it becomes usable. Where the person has chosen several, all do, and the answer is the
+/// first; `account_ids` of the session names them. The code is good for 60 seconds; sent again, it gives the same answer.
 /// Check first that the end user who brings it is signed in with you as the one for whom you made the session.
 #[utoipa::path(post, path = "/api/platforms/{provider}/connect-sessions/{id}/complete", tag = "connect",
     params(("provider" = String, Path, description = "Name of the provider"), ("id" = String, Path, description = "Id of the session")),

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod auth;
 pub mod avatars;
 mod bytes;
+mod choices;
 pub mod compat;
 pub mod connect;
 pub mod connect_origins;
@@ -69,6 +70,7 @@ fn routes() -> OpenApiRouter<Host> {
         .routes(routes!(embed::create_embed_session))
         .routes(routes!(connect::authorize))
         .routes(routes!(connect::callback, connect::submit))
+        .routes(routes!(choices::show_choice, choices::choose))
         .routes(routes!(connect::status))
         .routes(routes!(connect::disconnect))
         .routes(routes!(accounts::list))

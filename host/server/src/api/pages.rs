@@ -24,7 +24,8 @@ pub fn routes() -> Router<Host> {
         .route("/docs", get(async || page(StatusCode::OK, "docs.html")))
         .route("/platforms/connect", get(async || page(StatusCode::OK, "connect.html")))
         .route("/platforms/connect/{provider}", get(connect))
-        .route("/platforms/connected", get(connected))
+        .route("/platforms/choose", get(async || in_popup("choose.html")))
+        .route("/platforms/connected", get(async || in_popup("connected.html")))
         .route("/platforms/{provider}/upload", get(upload))
         .route("/web/{file}", get(asset))
 }
@@ -33,10 +34,10 @@ async fn connect(State(host): State<Host>, provider: Result<Path<String>, PathRe
     page_of(&host, provider, "connect.html")
 }
 
-/// The end of a connect in a popup. It keeps its opener, since it tells it the result.
-async fn connected() -> Response {
+/// A page on the way of a connect in a popup. It keeps its opener, since the last one tells it the result.
+fn in_popup(name: &str) -> Response {
     let opener = HeaderName::from_static("cross-origin-opener-policy");
-    ([(opener, "unsafe-none")], page(StatusCode::OK, "connected.html")).into_response()
+    ([(opener, "unsafe-none")], page(StatusCode::OK, name)).into_response()
 }
 
 async fn upload(State(host): State<Host>, provider: Result<Path<String>, PathRejection>) -> Response {
@@ -213,6 +214,7 @@ mod tests {
             ("/docs", 200),
             ("/platforms/connect", 200),
             ("/platforms/connect/tiktok", 200),
+            ("/platforms/choose", 200),
             ("/platforms/connected", 200),
             ("/platforms/tiktok/upload", 200),
             ("/platforms/connect/nosuch", 404),

@@ -5,13 +5,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use patchbay_app::{
-    model::{Account, AccountStatus, JobKind, NewAccount, NewAudit, NewEvent, NewJob, TokenUpdate},
+    model::{Account, AccountStatus, JobKind, NewAccount, NewAudit, NewEvent, NewJob, SessionGrant, TokenUpdate},
     store::{
         AccountFilter, AccountTraces, Accounts, Connected, Constraint, Cursor, NewGrant, Page, PageRequest,
         RefreshLease, StoreError, StoreResult,
     },
 };
-use patchbay_core::{AccountId, JobId, TenantId};
+use patchbay_core::{AccountId, FlowId, JobId, TenantId};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{
@@ -36,110 +36,44 @@ impl Accounts for SqliteStore {
         place(&mut connection, account).await
     }
 
-    async fn finish_connect(&self, to: Connected, grant: NewGrant<'_>) -> StoreResult<Account> {
-        let NewGrant { account, tokens, .. } = grant;
+    async fn finish_connect(
+        &self,
+        grants: &[(Connected, NewGrant<'_>)],
+        session: Option<&SessionGrant>,
+    ) -> StoreResult<Vec<Account>> {
         let mut tx = self.begin().await?;
         let now = self.time();
-        if is_ending(&mut tx, account.tenant).await? {
-            return Err(StoreError::Conflict(Constraint::Missing));
-        }
-        let is_current = place(&mut tx, account).await? == to && tokens.tokens.version == to.next_version;
-        if !is_current {
-            return Err(StoreError::Stale);
-        }
-        let row = sqlx::query(concat!(
-            "INSERT INTO accounts
-                 (tenant_id, id, owner, provider, client_id, remote_id, display_name, username, avatar_url,
-                  profile_url, scopes, status, simulated, token_version, tokens, access_expires_at,
-                  refresh_expires_at, connected_at, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $19)
-             ON CONFLICT (tenant_id, id) DO UPDATE
-             SET owner = excluded.owner,
-                 display_name = excluded.display_name,
-                 username = excluded.username,
-                 avatar_url = excluded.avatar_url,
-                 profile_url = excluded.profile_url,
-                 scopes = excluded.scopes,
-                 status = excluded.status,
-                 status_code = NULL,
-                 simulated = excluded.simulated,
-                 token_version = excluded.token_version,
-                 tokens = excluded.tokens,
-                 access_expires_at = excluded.access_expires_at,
-                 refresh_expires_at = excluded.refresh_expires_at,
-                 refresh_holder = NULL,
-                 refresh_until = NULL,
-                 connected_at = excluded.connected_at,
-                 updated_at = excluded.updated_at
-             WHERE accounts.token_version + 1 = excluded.token_version
-             RETURNING ",
-            account_columns!()
-        ))
-        .bind(account.tenant.as_uuid())
-        .bind(to.id.as_uuid())
-        .bind(&account.owner)
-        .bind(account.provider.as_str())
-        .bind(&account.client_id)
-        .bind(values::text(&account.remote_id))
-        .bind(account.display_name.as_deref().map(values::text))
-        .bind(account.username.as_deref().map(values::text))
-        .bind(account.avatar_url.as_ref().map(url::Url::as_str))
-        .bind(account.profile_url.as_ref().map(url::Url::as_str))
-        .bind(values::json(&account.scopes)?)
-        .bind(account.status.as_str())
-        .bind(account.simulated)
-        .bind(to.next_version)
-        .bind(&tokens.tokens.envelope)
-        .bind(maybe_micros(tokens.access_expires_at))
-        .bind(maybe_micros(tokens.refresh_expires_at))
-        .bind(micros(account.connected_at))
-        .bind(micros(now))
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(db)?
-        .ok_or(StoreError::Stale)?;
-        let account = rows::account(&row)?;
-        let target = to.id.as_uuid();
-        match tokens.refresh_due_at {
-            Some(due) => move_job(&mut tx, grant.refresh, target, due, now).await?,
-            None => finish_waiting_job(&mut tx, JobKind::Refresh, target, now).await?,
-        }
-        // A disconnect that is not through yet must not end the new grant.
-        finish_waiting_job(&mut tx, JobKind::Revoke, target, now).await?;
-        if let Some(job) = grant.revoke {
-            let due = job.run_at.unwrap_or(now);
-            move_job(&mut tx, job, target, due, now).await?;
-        }
-        if let Some(session) = grant.session {
-            let ended = sqlx::query(
-                "UPDATE sessions
-                 SET status = $3, connected_id = $4, missing_scopes = $5, completion_hash = $6, completion_until = $7
-                 WHERE id = $1 AND tenant_id = $2 AND status = 'started'",
-            )
-            .bind(session.id.as_uuid())
-            .bind(account.tenant.as_uuid())
-            .bind(session.status.as_str())
-            .bind(target)
-            .bind(values::json(&session.missing_scopes)?)
-            .bind(&session.code_hash[..])
-            .bind(micros(session.code_until))
-            .execute(&mut *tx)
-            .await
-            .map_err(db)?;
-            if ended.rows_affected() == 0 {
-                return Err(StoreError::Conflict(Constraint::SessionOver));
+        let mut accounts = Vec::with_capacity(grants.len());
+        for (to, grant) in grants {
+            if is_ending(&mut tx, grant.account.tenant).await? {
+                return Err(StoreError::Conflict(Constraint::Missing));
             }
+            accounts.push(store_grant(self, &mut tx, *to, grant, now).await?);
         }
-        for event in grant.events {
-            add_own_event(self, &mut tx, account.tenant, &account.provider, event, now).await?;
+        if let Some((session, first)) = session.zip(accounts.first()) {
+            end_session(&mut tx, session, first, &accounts[1..]).await?;
         }
-        wake_open_posts(&mut tx, account.tenant, account.id, now).await?;
-        if account.status == AccountStatus::Active {
-            revive_posts(self, &mut tx, account.tenant, account.id, now).await?;
+        for (account, (_, grant)) in accounts.iter().zip(grants) {
+            append(self, &mut tx, &grant.audit.clone().to(&account.id)).await?;
         }
-        append(self, &mut tx, &grant.audit.clone().to(&account.id)).await?;
         tx.commit().await.map_err(db)?;
-        Ok(account)
+        Ok(accounts)
+    }
+
+    async fn shares_grant(&self, tenant: TenantId, id: AccountId) -> StoreResult<bool> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (
+                 SELECT 1
+                 FROM accounts AS one
+                 JOIN accounts AS other ON other.tenant_id = one.tenant_id AND other.grant_id = one.grant_id
+                 WHERE one.tenant_id = $1 AND one.id = $2 AND other.id <> one.id
+                     AND other.status <> 'revoked' AND other.tokens IS NOT NULL)",
+        )
+        .bind(tenant.as_uuid())
+        .bind(id.as_uuid())
+        .fetch_one(&self.readers)
+        .await
+        .map_err(db)
     }
 
     async fn account(&self, tenant: TenantId, id: AccountId) -> StoreResult<Option<Account>> {
@@ -457,6 +391,125 @@ impl Accounts for SqliteStore {
         }
         tx.commit().await.map_err(db)
     }
+}
+
+/// Stores one grant of a connect; see [`Accounts::finish_connect`].
+async fn store_grant(
+    store: &SqliteStore,
+    connection: &mut SqliteConnection,
+    to: Connected,
+    grant: &NewGrant<'_>,
+    now: DateTime<Utc>,
+) -> StoreResult<Account> {
+    let NewGrant { account, tokens, .. } = grant;
+    let is_current = place(connection, account).await? == to && tokens.tokens.version == to.next_version;
+    if !is_current {
+        return Err(StoreError::Stale);
+    }
+    let row = sqlx::query(concat!(
+        "INSERT INTO accounts
+             (tenant_id, id, owner, provider, client_id, remote_id, display_name, username, avatar_url,
+              profile_url, scopes, status, simulated, token_version, tokens, access_expires_at,
+              refresh_expires_at, connected_at, grant_id, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $20)
+         ON CONFLICT (tenant_id, id) DO UPDATE
+         SET owner = excluded.owner,
+             display_name = excluded.display_name,
+             username = excluded.username,
+             avatar_url = excluded.avatar_url,
+             profile_url = excluded.profile_url,
+             scopes = excluded.scopes,
+             status = excluded.status,
+             status_code = NULL,
+             simulated = excluded.simulated,
+             token_version = excluded.token_version,
+             tokens = excluded.tokens,
+             access_expires_at = excluded.access_expires_at,
+             refresh_expires_at = excluded.refresh_expires_at,
+             refresh_holder = NULL,
+             refresh_until = NULL,
+             connected_at = excluded.connected_at,
+             grant_id = excluded.grant_id,
+             updated_at = excluded.updated_at
+         WHERE accounts.token_version + 1 = excluded.token_version
+         RETURNING ",
+        account_columns!()
+    ))
+    .bind(account.tenant.as_uuid())
+    .bind(to.id.as_uuid())
+    .bind(&account.owner)
+    .bind(account.provider.as_str())
+    .bind(&account.client_id)
+    .bind(values::text(&account.remote_id))
+    .bind(account.display_name.as_deref().map(values::text))
+    .bind(account.username.as_deref().map(values::text))
+    .bind(account.avatar_url.as_ref().map(url::Url::as_str))
+    .bind(account.profile_url.as_ref().map(url::Url::as_str))
+    .bind(values::json(&account.scopes)?)
+    .bind(account.status.as_str())
+    .bind(account.simulated)
+    .bind(to.next_version)
+    .bind(&tokens.tokens.envelope)
+    .bind(maybe_micros(tokens.access_expires_at))
+    .bind(maybe_micros(tokens.refresh_expires_at))
+    .bind(micros(account.connected_at))
+    .bind(grant.together.map(FlowId::as_uuid))
+    .bind(micros(now))
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(db)?
+    .ok_or(StoreError::Stale)?;
+    let account = rows::account(&row)?;
+    let target = to.id.as_uuid();
+    match tokens.refresh_due_at {
+        Some(due) => move_job(connection, grant.refresh, target, due, now).await?,
+        None => finish_waiting_job(connection, JobKind::Refresh, target, now).await?,
+    }
+    // A disconnect that is not through yet must not end the new grant.
+    finish_waiting_job(connection, JobKind::Revoke, target, now).await?;
+    if let Some(job) = grant.revoke {
+        let due = job.run_at.unwrap_or(now);
+        move_job(connection, job, target, due, now).await?;
+    }
+    for event in grant.events {
+        add_own_event(store, connection, account.tenant, &account.provider, event, now).await?;
+    }
+    wake_open_posts(connection, account.tenant, account.id, now).await?;
+    if account.status == AccountStatus::Active {
+        revive_posts(store, connection, account.tenant, account.id, now).await?;
+    }
+    Ok(account)
+}
+
+/// Writes what came of a session that was started.
+async fn end_session(
+    connection: &mut SqliteConnection,
+    session: &SessionGrant,
+    first: &Account,
+    others: &[Account],
+) -> StoreResult<()> {
+    let others: Vec<_> = others.iter().map(|account| account.id).collect();
+    let ended = sqlx::query(
+        "UPDATE sessions
+         SET status = $3, connected_id = $4, also_connected = $5, missing_scopes = $6, completion_hash = $7,
+             completion_until = $8
+         WHERE id = $1 AND tenant_id = $2 AND status = 'started'",
+    )
+    .bind(session.id.as_uuid())
+    .bind(first.tenant.as_uuid())
+    .bind(session.status.as_str())
+    .bind(first.id.as_uuid())
+    .bind(values::json(&others)?)
+    .bind(values::json(&session.missing_scopes)?)
+    .bind(&session.code_hash[..])
+    .bind(micros(session.code_until))
+    .execute(connection)
+    .await
+    .map_err(db)?;
+    if ended.rows_affected() == 0 {
+        return Err(StoreError::Conflict(Constraint::SessionOver));
+    }
+    Ok(())
 }
 
 /// Where a grant goes now; see [`Accounts::place_grant`].

@@ -6,6 +6,7 @@ use patchbay_app::{
     store::{Completion, Flows, StoreResult},
 };
 use patchbay_core::{AccountId, SessionId, TenantId};
+use sqlx::SqliteConnection;
 
 use super::{
     SqliteStore, accounts,
@@ -49,28 +50,7 @@ impl Flows for SqliteStore {
                 return Ok(false);
             }
         }
-        sqlx::query(
-            "INSERT INTO flows
-                 (id, tenant_id, owner, provider, state_hash, cookie_hash, sealed, scopes, redirect_uri, return_to,
-                  activate, session_id, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-        )
-        .bind(flow.id.as_uuid())
-        .bind(flow.tenant.as_uuid())
-        .bind(&flow.owner)
-        .bind(flow.provider.as_str())
-        .bind(&flow.state_hash[..])
-        .bind(&flow.cookie_hash[..])
-        .bind(&flow.sealed)
-        .bind(values::json(&flow.scopes)?)
-        .bind(&flow.redirect_uri)
-        .bind(&flow.return_to)
-        .bind(flow.activate)
-        .bind(flow.session.map(SessionId::as_uuid))
-        .bind(micros(flow.expires_at))
-        .execute(&mut *tx)
-        .await
-        .map_err(db)?;
+        insert_flow(&mut tx, flow).await?;
         tx.commit().await.map_err(db)?;
         Ok(true)
     }
@@ -88,12 +68,36 @@ impl Flows for SqliteStore {
         Ok(flow.filter(|flow| flow.expires_at >= self.time()))
     }
 
+    async fn continue_flow(&self, flow: &Flow) -> StoreResult<bool> {
+        let mut tx = self.begin().await?;
+        if is_ending(&mut tx, flow.tenant).await? {
+            return Ok(false);
+        }
+        insert_flow(&mut tx, flow).await?;
+        tx.commit().await.map_err(db)?;
+        Ok(true)
+    }
+
+    async fn flow(&self, state_hash: [u8; 32]) -> StoreResult<Option<Flow>> {
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            flow_columns!(),
+            " FROM flows WHERE state_hash = $1 AND expires_at >= $2"
+        ))
+        .bind(&state_hash[..])
+        .bind(micros(self.time()))
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(db)?;
+        row.as_ref().map(rows::flow).transpose()
+    }
+
     async fn create_session(&self, session: &Session) -> StoreResult<()> {
         sqlx::query(
             "INSERT INTO sessions
                  (id, tenant_id, owner, provider, token_hash, scopes, account_id, return_to, origins, activate, status,
-                  connected_id, missing_scopes, code, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+                  connected_id, also_connected, missing_scopes, code, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
         )
         .bind(session.id.as_uuid())
         .bind(session.tenant.as_uuid())
@@ -106,7 +110,8 @@ impl Flows for SqliteStore {
         .bind(values::json(&session.origins)?)
         .bind(session.activate)
         .bind(session.status.as_str())
-        .bind(session.connected.map(AccountId::as_uuid))
+        .bind(session.connected.first().copied().map(AccountId::as_uuid))
+        .bind(values::json(session.connected.get(1..).unwrap_or_default())?)
         .bind(values::json(&session.missing_scopes)?)
         .bind(&session.code)
         .bind(micros(session.expires_at))
@@ -177,12 +182,11 @@ impl Flows for SqliteStore {
         tenant: TenantId,
         id: SessionId,
         code_hash: [u8; 32],
-        event: &NewEvent,
-        audit: &NewAudit,
+        taken: &[(NewEvent, NewAudit)],
     ) -> StoreResult<Completion> {
         let mut tx = self.begin().await?;
         let row = sqlx::query(
-            "SELECT status, connected_id, completion_hash, completion_until
+            "SELECT status, connected_id, also_connected, completion_hash, completion_until
              FROM sessions
              WHERE id = $1 AND tenant_id = $2 AND completion_hash IS NOT NULL",
         )
@@ -199,10 +203,13 @@ impl Flows for SqliteStore {
         if cells.digest("completion_hash")? != code_hash {
             return Ok(Completion::Wrong);
         }
-        let account = AccountId::from_uuid(cells.uuid("connected_id")?);
+        let connected = rows::connected(&cells)?;
+        let Some(first) = connected.first().copied() else {
+            return Ok(Completion::NotPending);
+        };
         match cells.name("status")? {
             SessionStatus::Completed => {
-                let account = accounts::read(&mut tx, tenant, account).await?;
+                let account = accounts::read(&mut tx, tenant, first).await?;
                 return Ok(account.map_or(Completion::NotPending, |account| Completion::Active {
                     account: Box::new(account),
                     first: false,
@@ -212,38 +219,47 @@ impl Flows for SqliteStore {
             SessionStatus::Pending => {}
             _ => return Ok(Completion::NotPending),
         }
-        let row = sqlx::query(concat!(
-            "UPDATE accounts
-             SET status = 'active', updated_at = $3
-             WHERE tenant_id = $1 AND id = $2 AND status = 'pending'
-             RETURNING ",
-            account_columns!()
-        ))
-        .bind(tenant.as_uuid())
-        .bind(account.as_uuid())
-        .bind(micros(now))
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(db)?;
-        let Some(row) = row else {
+        let mut audits = Vec::new();
+        for (event, audit) in taken {
+            let Some(id) = event.account.filter(|id| connected.contains(id)) else {
+                continue;
+            };
+            let row = sqlx::query(concat!(
+                "UPDATE accounts
+                 SET status = 'active', updated_at = $3
+                 WHERE tenant_id = $1 AND id = $2 AND status = 'pending'
+                 RETURNING ",
+                account_columns!()
+            ))
+            .bind(tenant.as_uuid())
+            .bind(id.as_uuid())
+            .bind(micros(now))
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(db)?;
+            let Some(row) = row else {
+                continue;
+            };
+            let account = rows::account(&row)?;
+            finish_waiting_job(&mut tx, JobKind::Revoke, id.as_uuid(), now).await?;
+            add_own_event(self, &mut tx, tenant, &account.provider, event, now).await?;
+            wake_open_posts(&mut tx, tenant, id, now).await?;
+            revive_posts(self, &mut tx, tenant, id, now).await?;
+            audits.push(audit);
+        }
+        let account = accounts::read(&mut tx, tenant, first).await?;
+        let Some(account) = account.filter(|_| !audits.is_empty()) else {
             return Ok(Completion::NotPending);
         };
-        let account = rows::account(&row)?;
         sqlx::query("UPDATE sessions SET status = 'completed' WHERE id = $1 AND tenant_id = $2")
             .bind(id.as_uuid())
             .bind(tenant.as_uuid())
             .execute(&mut *tx)
             .await
             .map_err(db)?;
-        finish_waiting_job(&mut tx, JobKind::Revoke, account.id.as_uuid(), now).await?;
-        let event = NewEvent {
-            account: Some(account.id),
-            ..event.clone()
-        };
-        add_own_event(self, &mut tx, tenant, &account.provider, &event, now).await?;
-        wake_open_posts(&mut tx, tenant, account.id, now).await?;
-        revive_posts(self, &mut tx, tenant, account.id, now).await?;
-        append(self, &mut tx, &audit.clone().to(&account.id)).await?;
+        for audit in audits {
+            append(self, &mut tx, audit).await?;
+        }
         tx.commit().await.map_err(db)?;
         Ok(Completion::Active {
             account: Box::new(account),
@@ -304,4 +320,33 @@ impl Flows for SqliteStore {
         tx.commit().await.map_err(db)?;
         Ok(flows + sessions)
     }
+}
+
+/// Stores a flow.
+async fn insert_flow(connection: &mut SqliteConnection, flow: &Flow) -> StoreResult<()> {
+    let identities = flow.identities.as_ref().map(values::json).transpose()?;
+    sqlx::query(
+        "INSERT INTO flows
+             (id, tenant_id, owner, provider, state_hash, cookie_hash, sealed, identities, scopes, redirect_uri,
+              return_to, activate, session_id, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+    )
+    .bind(flow.id.as_uuid())
+    .bind(flow.tenant.as_uuid())
+    .bind(&flow.owner)
+    .bind(flow.provider.as_str())
+    .bind(&flow.state_hash[..])
+    .bind(&flow.cookie_hash[..])
+    .bind(&flow.sealed)
+    .bind(identities)
+    .bind(values::json(&flow.scopes)?)
+    .bind(&flow.redirect_uri)
+    .bind(&flow.return_to)
+    .bind(flow.activate)
+    .bind(flow.session.map(SessionId::as_uuid))
+    .bind(micros(flow.expires_at))
+    .execute(connection)
+    .await
+    .map_err(db)?;
+    Ok(())
 }

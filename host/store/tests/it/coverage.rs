@@ -103,7 +103,8 @@ macro_rules! counted {
 counted! {
     Accounts {
         place_grant(account: &NewAccount) -> Connected;
-        finish_connect(place: Connected, grant: NewGrant<'_>) -> Account;
+        finish_connect(grants: &[(Connected, NewGrant<'_>)], session: Option<&SessionGrant>) -> Vec<Account>;
+        shares_grant(tenant: TenantId, id: AccountId) -> bool;
         account(tenant: TenantId, id: AccountId) -> Option<Account>;
         accounts(tenant: TenantId, filter: &AccountFilter, page: PageRequest) -> Page<Account>;
         account_traces(tenant: TenantId, id: AccountId) -> AccountTraces;
@@ -182,6 +183,8 @@ counted! {
     Flows {
         start_flow(flow: &Flow, browser: Option<[u8; 32]>) -> bool;
         take_flow(state_hash: [u8; 32]) -> Option<Flow>;
+        continue_flow(flow: &Flow) -> bool;
+        flow(state_hash: [u8; 32]) -> Option<Flow>;
         create_session(session: &Session) -> ();
         session(token_hash: [u8; 32]) -> Option<Session>;
         session_by_id(tenant: TenantId, id: SessionId) -> Option<Session>;
@@ -189,7 +192,7 @@ counted! {
             tenant: TenantId, id: SessionId, status: SessionStatus, code: Option<&str>
         ) -> Option<Session>;
         complete_session(
-            tenant: TenantId, id: SessionId, code_hash: [u8; 32], event: &NewEvent, audit: &NewAudit
+            tenant: TenantId, id: SessionId, code_hash: [u8; 32], taken: &[(NewEvent, NewAudit)]
         ) -> Completion;
         connect_origins(tenant: TenantId) -> Vec<String>;
         set_connect_origins(tenant: TenantId, origins: &[String], audit: &NewAudit) -> bool;

@@ -234,11 +234,12 @@ impl World {
             tokens,
             refresh: &self.job(account.tenant, JobKind::Refresh, Uuid::nil()),
             revoke: Some(&revoke).filter(|_| account.status == AccountStatus::Pending),
-            session,
+            together: None,
             events: &[self.event("account.connected")],
             audit: &NOTE,
         };
-        self.store.finish_connect(to, grant).await
+        let mut stored = self.store.finish_connect(&[(to, grant)], session).await?;
+        Ok(stored.remove(0))
     }
 
     /// An active account of [`TENANT`].

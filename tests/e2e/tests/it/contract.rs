@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::{Setup, World, send};
 
 /// What answers without a key, and what it says then.
-const OPEN: [(&str, &str, u16); 18] = [
+const OPEN: [(&str, &str, u16); 20] = [
     // Signed by the platform.
     ("POST", "/api/platforms/{provider}/webhooks", 401),
     ("POST", "/api/webhooks/{provider}", 401),
@@ -17,6 +17,8 @@ const OPEN: [(&str, &str, u16); 18] = [
     ("GET", "/api/platforms/{provider}/callback", 400),
     ("POST", "/api/platforms/{provider}/callback", 400),
     ("GET", "/api/auth/{provider}/callback", 400),
+    ("GET", "/api/platforms/{provider}/connect/choices/{handle}", 400),
+    ("POST", "/api/platforms/{provider}/connect/choices/{handle}", 415),
     // With the token of a connect session.
     ("GET", "/api/platforms/{provider}/authorize", 401),
     ("GET", "/api/auth/{provider}", 401),

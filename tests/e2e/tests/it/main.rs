@@ -15,6 +15,7 @@ mod audit;
 mod avatars;
 mod bad_input;
 mod bluesky;
+mod choices;
 mod compatible;
 mod components;
 mod connect_sessions;

@@ -8,7 +8,7 @@ use patchbay_app::{
     model::{
         AccountStatus, ApiKey, AttemptResult, CommitOutcome, DataKey, DataKeyState, Delivery, DeliveryEnd,
         DeliveryStatus, EndpointChange, Flow, ImportFailure, Job, JobKind, KeyScope, Lease, LeasedUpload, Media,
-        MetricWatch, NewImport, NewJob, NewPullUrl, NewReading, NewUpload, NextDelivery, Observation,
+        MetricWatch, NewEvent, NewImport, NewJob, NewPullUrl, NewReading, NewUpload, NextDelivery, Observation,
         ObservationSource, Picture, PostStatus, PostTransition, Progress, SealedSecret, Seen, Session, SessionGrant,
         SessionStatus, UploadLease, schedule,
     },
@@ -228,11 +228,13 @@ impl Pair {
                     tokens: &tokens,
                     refresh: &refresh,
                     revoke: Some(&revoke).filter(|_| pending),
-                    session: of_session.as_ref(),
+                    together: None,
                     events: std::slice::from_ref(&event),
                     audit: &NOTE,
                 };
-                let stored = both!(self, op, |s| s.finish_connect(to, grant)).ok()?;
+                let grants = [(to, grant)];
+                let stored = both!(self, op, |s| s.finish_connect(&grants, of_session.as_ref())).ok()?;
+                let stored = &stored[0];
                 if !self.accounts.contains(&(stored.tenant, stored.id)) {
                     self.accounts.push((stored.tenant, stored.id));
                     self.targets.push(stored.id.as_uuid());
@@ -713,6 +715,7 @@ impl Pair {
                     state_hash: [number; 32],
                     cookie_hash: [7; 32],
                     sealed: vec![number],
+                    identities: None,
                     scopes: vec!["a".into()],
                     redirect_uri: "https://host.example/callback".into(),
                     return_to: "/".into(),
@@ -739,7 +742,7 @@ impl Pair {
                     origins: vec!["https://app.example.com".into()],
                     activate: number % 2 == 0,
                     status: SessionStatus::Open,
-                    connected: None,
+                    connected: Vec::new(),
                     missing_scopes: Vec::new(),
                     code: None,
                     expires_at: self.later(60),
@@ -747,14 +750,18 @@ impl Pair {
                 let _ = both!(self, op, |s| s.create_session(&session));
                 let _ = both!(self, op, |s| s.session([number; 32]));
                 if let Some(before) = self.sessions.last().copied() {
-                    let event = self.make.event("account.connected");
-                    let _ = both!(self, op, |s| s.complete_session(
-                        TENANT,
-                        before,
-                        [number; 32],
-                        &event,
-                        &NOTE
-                    ));
+                    let taken: Vec<_> = self
+                        .accounts
+                        .iter()
+                        .map(|(_, id)| {
+                            let event = NewEvent {
+                                account: Some(*id),
+                                ..self.make.event("account.connected")
+                            };
+                            (event, NOTE.clone().to(id))
+                        })
+                        .collect();
+                    let _ = both!(self, op, |s| s.complete_session(TENANT, before, [number; 32], &taken));
                     let end = if number % 2 == 0 {
                         SessionStatus::Refused
                     } else {

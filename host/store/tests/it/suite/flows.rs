@@ -1,8 +1,10 @@
 use patchbay_app::{
-    model::{Account, AccountStatus, Flow, JobKind, Session, SessionGrant, SessionStatus},
-    store::{Completion, Constraint, EventFilter, PageRequest, StoreError, StoreResult},
+    model::{
+        Account, AccountStatus, Flow, JobKind, NewAccount, NewAudit, NewEvent, NewJob, Session, SessionGrant, SessionStatus,
+    },
+    store::{AccountFilter, Completion, Constraint, EventFilter, NewGrant, PageRequest, StoreError, StoreResult},
 };
-use patchbay_core::{FlowId, SessionId};
+use patchbay_core::{AccountId, FlowId, Identity, JobId, SessionId};
 
 use crate::harness::{MINUTE, NOTE, SECOND, TENANT, World, at_once, provider};
 
@@ -135,18 +137,24 @@ async fn granted(w: &World, session: SessionId) -> StoreResult<Account> {
     w.grant(to, &account, &w.tokens(to.next_version), Some(&grant)).await
 }
 
+/// What the completion of a session appends for each account.
+fn taken(w: &World, accounts: &[AccountId]) -> Vec<(NewEvent, NewAudit)> {
+    let of = |id: &AccountId| {
+        let event = NewEvent { account: Some(*id), ..w.event("account.connected") };
+        (event, NOTE.clone().to(id))
+    };
+    accounts.iter().map(of).collect()
+}
+
 pub async fn of_a_hundred_completions_one_makes_the_account_active(w: World) {
     let (session, account) = pending(&w).await;
     let account = account.unwrap();
     let stored = w.store.session_by_id(TENANT, session).await.unwrap().unwrap();
-    assert_eq!((stored.status, stored.connected), (SessionStatus::Pending, Some(account.id)));
+    assert_eq!((stored.status, stored.connected), (SessionStatus::Pending, vec![account.id]));
     assert_eq!(stored.missing_scopes, ["video.upload"]);
     let ends = at_once(100, |_| {
-        let w = w.clone();
-        async move {
-            let event = w.event("account.connected");
-            w.store.complete_session(TENANT, session, [5; 32], &event, &NOTE).await.unwrap()
-        }
+        let (w, taken) = (w.clone(), taken(&w, &[account.id]));
+        async move { w.store.complete_session(TENANT, session, [5; 32], &taken).await.unwrap() }
     })
     .await;
     let mut firsts = 0;
@@ -171,8 +179,8 @@ pub async fn a_completion_code_is_good_for_its_session_and_time(w: World) {
     let account = account.unwrap();
     let other = w.other_tenant().await;
     let complete = async |tenant, code: u8| {
-        let event = w.event("account.connected");
-        w.store.complete_session(tenant, session, [code; 32], &event, &NOTE).await.unwrap()
+        let taken = taken(&w, &[account.id]);
+        w.store.complete_session(tenant, session, [code; 32], &taken).await.unwrap()
     };
     assert_eq!(complete(TENANT, 6).await, Completion::Wrong);
     assert_eq!(complete(other, 5).await, Completion::NotPending);
@@ -190,6 +198,133 @@ pub async fn a_grant_of_a_session_that_was_called_off_is_not_stored(w: World) {
     let refused = granted(&w, session).await;
     assert!(matches!(refused, Err(StoreError::Conflict(Constraint::SessionOver))), "{refused:?}");
     assert_eq!(w.reload(&before).await, before);
+}
+
+pub async fn a_flow_goes_on_with_a_choice_that_is_looked_at_often_and_taken_once(w: World) {
+    let named = |id: &str| Identity {
+        remote_id: id.into(),
+        display_name: Some("A page".into()),
+        username: None,
+        avatar_url: None,
+        profile_url: None,
+    };
+    let before = flow(&w, 1);
+    w.store.start_flow(&before, None).await.unwrap();
+    assert_eq!(w.store.flow([1; 32]).await.unwrap(), w.store.take_flow([1; 32]).await.unwrap());
+    let choice = Flow {
+        state_hash: [2; 32],
+        sealed: b"tokens".to_vec(),
+        identities: Some(vec![named("a"), named("b")]),
+        ..before
+    };
+    assert!(w.store.continue_flow(&choice).await.unwrap());
+    for _ in 0..2 {
+        assert_eq!(w.store.flow([2; 32]).await.unwrap(), Some(choice.clone()));
+    }
+    assert_eq!(w.store.take_flow([2; 32]).await.unwrap(), Some(choice.clone()));
+    assert_eq!(w.store.flow([2; 32]).await.unwrap(), None);
+    assert_eq!(w.store.take_flow([2; 32]).await.unwrap(), None);
+    w.store.continue_flow(&choice).await.unwrap();
+    w.advance(10 * MINUTE + SECOND);
+    assert_eq!(w.store.flow([2; 32]).await.unwrap(), None, "it lives as long as its flow");
+}
+
+/// Pending accounts `a` and `b` of one choice, by a session that both wait for.
+async fn two_pending(w: &World) -> (SessionId, Vec<Account>) {
+    let session = session(w, 1);
+    w.store.create_session(&session).await.unwrap();
+    let flow = Flow { session: Some(session.id), ..flow(w, 1) };
+    assert!(w.store.start_flow(&flow, None).await.unwrap());
+    let accounts = ["a", "b"].map(|remote_id| {
+        let mut account = w.new_account(TENANT, remote_id);
+        account.status = AccountStatus::Pending;
+        account
+    });
+    let stored = two(w, &accounts, session.id, flow.id).await.unwrap();
+    (session.id, stored)
+}
+
+async fn two(w: &World, accounts: &[NewAccount; 2], session: SessionId, flow: FlowId) -> StoreResult<Vec<Account>> {
+    let (refresh, mut revoke) = (w.job(TENANT, JobKind::Refresh, TENANT.as_uuid()), w.job(TENANT, JobKind::Revoke, TENANT.as_uuid()));
+    revoke.run_at = Some(w.later(15 * MINUTE));
+    let mut places = Vec::new();
+    for account in accounts {
+        let to = w.store.place_grant(account).await?;
+        let of_account = |mut job: NewJob| {
+            job.id = JobId::from_uuid(w.id());
+            job
+        };
+        places.push((to, w.tokens(to.next_version), of_account(refresh.clone()), of_account(revoke.clone()), [w.event("account.pending")]));
+    }
+    let grants: Vec<_> = accounts
+        .iter()
+        .zip(&places)
+        .map(|(account, (to, tokens, refresh, revoke, events))| {
+            let together = Some(flow);
+            (*to, NewGrant { account, tokens, refresh, revoke: Some(revoke), together, events, audit: &NOTE })
+        })
+        .collect();
+    let grant = SessionGrant {
+        id: session,
+        status: SessionStatus::Pending,
+        missing_scopes: Vec::new(),
+        code_hash: [5; 32],
+        code_until: w.later(MINUTE),
+    };
+    w.store.finish_connect(&grants, Some(&grant)).await
+}
+
+pub async fn of_several_accounts_all_are_stored_and_all_are_taken(w: World) {
+    let (session, accounts) = two_pending(&w).await;
+    let ids: Vec<_> = accounts.iter().map(|account| account.id).collect();
+    let stored = w.store.session_by_id(TENANT, session).await.unwrap().unwrap();
+    assert_eq!((stored.status, &stored.connected), (SessionStatus::Pending, &ids));
+    let end = w.store.complete_session(TENANT, session, [5; 32], &taken(&w, &ids)).await.unwrap();
+    let Completion::Active { account, first: true } = end else { panic!("{end:?}") };
+    assert_eq!(account.id, ids[0]);
+    for account in &accounts {
+        assert_eq!(w.reload(account).await.status, AccountStatus::Active);
+    }
+    let all = PageRequest { after: None, limit: 100 };
+    let events = w.store.events(TENANT, &EventFilter::default(), all).await.unwrap().items;
+    assert_eq!(events.iter().filter(|event| event.name == "account.connected").count(), 2);
+    w.advance(20 * MINUTE);
+    assert_eq!(w.claim(JobKind::Revoke).await, None, "nobody ends one of them");
+}
+
+pub async fn of_several_accounts_none_is_stored_if_one_is_in_the_way(w: World) {
+    let other = w.other_tenant().await;
+    let theirs = w.connect_as(&w.new_account(other, "b")).await.unwrap();
+    let session = session(&w, 1);
+    w.store.create_session(&session).await.unwrap();
+    let flow = Flow { session: Some(session.id), ..flow(&w, 1) };
+    assert!(w.store.start_flow(&flow, None).await.unwrap());
+    let accounts = ["a", "c"].map(|remote_id| w.new_account(TENANT, remote_id));
+    let refused = two(&w, &accounts, SessionId::from_uuid(w.id()), flow.id).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(Constraint::SessionOver))), "{refused:?}");
+    let accounts = ["a", "b"].map(|remote_id| w.new_account(TENANT, remote_id));
+    let refused = two(&w, &accounts, session.id, flow.id).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(Constraint::AccountOfOtherTenant))), "{refused:?}");
+    let all = PageRequest { after: None, limit: 100 };
+    assert!(w.store.accounts(TENANT, &AccountFilter::default(), all).await.unwrap().items.is_empty());
+    assert_eq!(w.reload(&theirs).await, theirs);
+    let started = w.store.session_by_id(TENANT, session.id).await.unwrap().unwrap();
+    assert_eq!((started.status, started.connected.len()), (SessionStatus::Started, 0));
+}
+
+pub async fn a_grant_is_shared_until_the_last_of_those_that_were_chosen_together(w: World) {
+    let (_, accounts) = two_pending(&w).await;
+    let [a, b] = [accounts[0].id, accounts[1].id];
+    let shares = async |id| w.store.shares_grant(TENANT, id).await.unwrap();
+    let lone = w.account("lone").await;
+    assert_eq!((shares(a).await, shares(b).await, shares(lone.id).await), (true, true, false));
+    assert!(!w.store.shares_grant(w.other_tenant().await, a).await.unwrap());
+    let event = w.event("account.disconnected");
+    w.store.begin_disconnect(TENANT, a, "user", None, &event, &NOTE).await.unwrap();
+    assert_eq!((shares(a).await, shares(b).await), (true, false));
+    // Connected again by itself, it stands on a grant of its own.
+    w.connect_as(&w.new_account(TENANT, "a")).await.unwrap();
+    assert_eq!((shares(a).await, shares(b).await), (false, false));
 }
 
 pub async fn origins_are_a_tenants_own(w: World) {
@@ -214,6 +349,7 @@ pub fn flow(w: &World, number: u8) -> Flow {
         state_hash: [number; 32],
         cookie_hash: [7; 32],
         sealed: b"sealed".to_vec(),
+        identities: None,
         scopes: vec!["video.publish".into()],
         redirect_uri: "https://host.example/callback".into(),
         return_to: "/done".into(),
@@ -236,7 +372,7 @@ pub fn session(w: &World, number: u8) -> Session {
         origins: vec!["https://app.example.com".into()],
         activate: false,
         status: SessionStatus::Open,
-        connected: None,
+        connected: Vec::new(),
         missing_scopes: Vec::new(),
         code: None,
         expires_at: w.later(10 * MINUTE),

@@ -56,7 +56,6 @@ pub async fn begin(app: &App, by: &By, tenant: TenantId, subject: Subject) -> Re
         .saying(json!({ "of": what }));
     let wanted = NewErasure { id, tenant, subject };
     let erasure = app.store.begin_erasure(&wanted, &job, &audit).await?;
-    app.wake(&[JobKind::Erase]);
     erasure.ok_or_else(|| Problem::not_found(what))
 }
 

@@ -33,7 +33,7 @@ pub mod store;
 mod strict_json;
 pub mod tokens;
 pub mod vault;
-mod wakes;
+pub mod wakes;
 pub mod wire;
 pub mod work;
 
@@ -92,7 +92,6 @@ pub struct App {
     /// Held alone for a webhook that may end the process, and together for all others.
     reading: tokio::sync::RwLock<()>,
     process: String,
-    wakes: wakes::Wakes,
     refreshing: Arc<Refreshing>,
     flights: Mutex<HashMap<AccountId, Weak<tokio::sync::Mutex<()>>>>,
     recent_options: Mutex<HashMap<AccountId, (DateTime<Utc>, PublishOptions)>>,
@@ -172,7 +171,6 @@ impl App {
             turns: work::Turns::default(),
             reading: tokio::sync::RwLock::default(),
             process,
-            wakes: wakes::Wakes::default(),
             refreshing: Arc::default(),
             flights: Mutex::default(),
             recent_options: Mutex::default(),
@@ -194,17 +192,18 @@ impl App {
         })
     }
 
-    /// Tells waiting workers of this process that there may be jobs of these kinds to do.
+    /// Tells waiting workers of this process that there may be jobs of these kinds to do. The store does so by itself for
+    /// what it commits.
     pub fn wake(&self, kinds: &[JobKind]) {
         for kind in kinds {
-            self.wakes.wake(*kind);
+            self.store.wakes().wake(*kind);
         }
     }
 
-    /// Ends when [`App::wake`] is called for one of these kinds. A call before this counts too, so that none is missed
-    /// between a look for work and this.
+    /// Ends when there may be jobs of one of these kinds to do: this process has stored some. What was stored before this
+    /// counts too, so that none is missed between a look for work and this.
     pub async fn woken(&self, kinds: &[JobKind]) {
-        self.wakes.woken(kinds).await;
+        self.store.wakes().woken(kinds).await;
     }
 
     /// Ends when no refresh is running: what a shutdown waits for first.

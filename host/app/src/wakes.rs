@@ -1,4 +1,5 @@
-//! Tells loops that wait for work that there may be some, kind by kind, within this process.
+//! Tells loops that wait for work that there may be some, kind by kind, within this process. The store holds it, and calls
+//! whenever it has committed a job that is due.
 
 use futures_util::future::select_all;
 use tokio::sync::Notify;
@@ -6,8 +7,8 @@ use tokio::sync::Notify;
 use crate::model::JobKind;
 
 /// One for each kind of [`JobKind::ALL`].
-#[derive(Default)]
-pub(crate) struct Wakes([Notify; JobKind::ALL.len()]);
+#[derive(Debug, Default)]
+pub struct Wakes([Notify; JobKind::ALL.len()]);
 
 impl Wakes {
     fn of(&self, kind: JobKind) -> &Notify {
@@ -16,12 +17,12 @@ impl Wakes {
 
     /// There may be a job of this kind: one loop is to look for it. If it finds one it calls the next, so a hundred jobs
     /// call as many loops as there are, and one job only two.
-    pub(crate) fn wake(&self, kind: JobKind) {
+    pub fn wake(&self, kind: JobKind) {
         self.of(kind).notify_one();
     }
 
     /// Ends when one of these kinds is woken; a call that came before counts, unless another loop has followed it.
-    pub(crate) async fn woken(&self, kinds: &[JobKind]) {
+    pub async fn woken(&self, kinds: &[JobKind]) {
         let calls = kinds.iter().map(|kind| Box::pin(self.of(*kind).notified()));
         select_all(calls).await;
     }

@@ -166,7 +166,7 @@ async fn run_turn(app: &Arc<App>, kind: JobKind, most_per_tenant: usize) -> Resu
 async fn run_claimed(app: &Arc<App>, kind: JobKind, jobs: &[Job]) -> Result<u32, StoreError> {
     let Some(first) = jobs.first() else { return Ok(0) };
     // Where one is there may be more, for another loop.
-    app.wake(&[kind]);
+    app.store.wakes().wake(kind);
     let span = info_span!("job", kind = kind.as_str(), job.id = %first.id, jobs = jobs.len(),
         correlation_id = %first.correlation_id);
     let outcome = run(app, kind, jobs).instrument(span.clone()).await;

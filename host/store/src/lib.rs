@@ -8,6 +8,7 @@
 mod error;
 mod open;
 mod rows;
+mod tx;
 mod values;
 
 pub mod postgres;

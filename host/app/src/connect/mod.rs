@@ -634,7 +634,6 @@ async fn store_grants(
         match app.store.finish_connect(&grants, session.as_ref()).await {
             Ok(accounts) => {
                 failpoint::hit("oa.stored");
-                app.wake(&[JobKind::Publish, JobKind::Deliver]);
                 return Ok(accounts);
             }
             Err(StoreError::Stale) => {}

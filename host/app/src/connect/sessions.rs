@@ -183,7 +183,6 @@ pub async fn complete(
         Completion::Active { account, first } => {
             if first {
                 info!(account.id = %account.id, session.id = %id, "Took an account");
-                app.wake(&[JobKind::Publish, JobKind::Deliver]);
             }
             Ok(*account)
         }
@@ -217,7 +216,6 @@ pub async fn cancel(app: &App, by: &By, tenant: TenantId, provider: &ProviderId,
     for account in accounts(app, &session).await? {
         if account.status == AccountStatus::Pending && refuse_pending(app, by, &account, "tenant").await? {
             app.store.wake_job(JobKind::Revoke, account.id.as_uuid()).await?;
-            app.wake(&[JobKind::Revoke, JobKind::Deliver]);
         }
     }
     Ok(())

@@ -17,7 +17,7 @@ use tracing::{debug, error, warn};
 
 use crate::{
     App, failpoint,
-    model::{InboxItem, Job, JobKind, Settled, WebhookEnd, WebhookVerdict},
+    model::{AppliedEvent, InboxItem, Job, Settled, WebhookEnd, WebhookVerdict},
     registry::Registered,
     store::{JobEnd, MAX_LOST, StoreError},
     work::backoff,
@@ -80,14 +80,10 @@ pub(crate) async fn run(app: &Arc<App>, jobs: &[Job]) -> Result<(), StoreError> 
         }
         let all_settled = settle(app, jobs, std::mem::take(&mut ends)).await?;
         failpoint::hit("wh.done");
-        let mut news = false;
         for (end, settled) in all_settled {
-            if let (Settled::Applied(_), Some(item)) = (&settled, by_lease.get(&end.lease)) {
-                news |= note(app, item, &settled);
+            if let (Settled::Applied(events), Some(item)) = (&settled, by_lease.get(&end.lease)) {
+                note(app, item, events);
             }
-        }
-        if news {
-            app.wake(&[JobKind::Publish, JobKind::Deliver, JobKind::Refresh, JobKind::Revoke]);
         }
     }
 }
@@ -270,11 +266,8 @@ async fn put_off(app: &App, jobs: &[Job], end: &WebhookEnd, error: &StoreError) 
     Ok(())
 }
 
-/// Counts what was applied. Whether a post may have news.
-fn note(app: &App, item: &InboxItem, settled: &Settled) -> bool {
-    let Settled::Applied(events) = settled else {
-        return false;
-    };
+/// Counts what was applied.
+fn note(app: &App, item: &InboxItem, events: &[AppliedEvent]) {
     for event in events {
         debug!(name = %event.name, is_new = event.is_new, "Applied an event");
         let matched = event.account.is_some();
@@ -286,7 +279,6 @@ fn note(app: &App, item: &InboxItem, settled: &Settled) -> bool {
     let taken = (app.env.now() - item.received_at).to_std().unwrap_or_default();
     metrics::histogram!("patchbay_webhook_effect_seconds", "provider" => item.webhook.provider.to_string())
         .record(taken.as_secs_f64());
-    events.iter().any(|event| event.is_new && event.account.is_some())
 }
 
 fn kind_label(kind: &EventKind) -> &'static str {

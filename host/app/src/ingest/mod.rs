@@ -14,7 +14,7 @@ pub(crate) use apply::run;
 
 use crate::{
     App, failpoint,
-    model::{JobKind, NewWebhook},
+    model::NewWebhook,
     problem::{Problem, ProblemKind},
     registry::Registered,
     store::StoredInbox,
@@ -74,6 +74,5 @@ pub async fn receive(app: &App, incoming: Incoming<'_>) -> Result<StoredInbox, P
         StoredInbox::New => "stored",
         StoredInbox::Duplicate => "duplicate",
     });
-    app.wake(&[JobKind::Ingest]);
     Ok(stored)
 }

@@ -99,10 +99,7 @@ pub async fn begin(
     };
     let quota = app.media_limits.quota_bytes;
     match app.store.begin_upload(&upload, quota, super::MOST_UNFINISHED).await? {
-        BegunUpload::Begun(upload) => {
-            app.wake(&[JobKind::Import]);
-            Ok((Import::Upload(upload), false))
-        }
+        BegunUpload::Begun(upload) => Ok((Import::Upload(upload), false)),
         BegunUpload::Known(id, hash) if hash == request_hash => match find(app, tenant, id).await {
             // What came of it has expired, and is gone in a moment.
             Err(problem) if problem.kind == ProblemKind::NotFound => Err(Problem::new(
@@ -411,7 +408,6 @@ async fn finish(app: &App, held: &mut Held<'_>) -> Result<(), Fault> {
         }),
     );
     held.keep(media, Some(&event)).await?;
-    app.wake(&[JobKind::Deliver]);
     Ok(())
 }
 
@@ -437,7 +433,6 @@ async fn fail(app: &App, held: &mut Held<'_>, failure: ImportFailure) -> Result<
     held.held(written).await?;
     metrics::counter!("patchbay_imports_total", "outcome" => failure.code()).increment(1);
     info!(media.id = %upload.id, code = failure.code(), "An import has failed");
-    app.wake(&[JobKind::Deliver]);
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use url::Url;
 use super::secret;
 use crate::{
     App,
-    model::{AuditAction, By, Delivery, DeliveryStatus, Endpoint, EventNames, JobKind, NewEndpoint, NewEvent},
+    model::{AuditAction, By, Delivery, DeliveryStatus, Endpoint, EventNames, NewEndpoint, NewEvent},
     problem::{Problem, ProblemKind},
     secret::Secret,
     store::DeliveryFilter,
@@ -112,7 +112,6 @@ pub async fn test(app: &App, tenant: TenantId, id: EndpointId) -> Result<Deliver
         payload: json!({ "endpoint_id": id }),
     };
     let delivery = app.store.push_to(tenant, id, &event).await?.ok_or_else(unknown)?;
-    app.wake(&[JobKind::Deliver]);
     Ok(delivery)
 }
 
@@ -131,7 +130,6 @@ pub async fn redeliver(
     let audit = by.did(&app.env, AuditAction::Redelivered, tenant).to(&id);
     let delivery = app.store.redeliver(tenant, endpoint, id, &audit).await?;
     let delivery = delivery.ok_or_else(|| Problem::not_found("delivery"))?;
-    app.wake(&[JobKind::Deliver]);
     Ok(delivery)
 }
 
@@ -159,7 +157,6 @@ pub async fn redeliver_window(
         .store
         .redeliver_window(tenant, endpoint, filter, WINDOW, &audit)
         .await?;
-    app.wake(&[JobKind::Deliver]);
     Ok(count)
 }
 

@@ -46,6 +46,8 @@ pub use questions::OpenQuestions;
 pub use slots::{SlotRequest, Slots, TakenSlot, Waiter, Window, WindowUse};
 pub use uploads::Uploads;
 
+use crate::wakes::Wakes;
+
 /// Everything that a host needs from its database.
 #[async_trait]
 pub trait Store:
@@ -73,6 +75,9 @@ pub trait Store:
 {
     /// Name of the database, for logs: `sqlite` or `postgres`.
     fn backend(&self) -> &'static str;
+
+    /// Woken for each kind of job that a commit of this store has made due, be it new or brought forward.
+    fn wakes(&self) -> &Wakes;
 
     /// The store's clock.
     async fn now(&self) -> Result<DateTime<Utc>, StoreError>;

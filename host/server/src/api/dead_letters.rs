@@ -208,13 +208,10 @@ pub(super) async fn revive(host: &Host, by: &By, tenant: TenantId, item: &str) -
             let detail = "A newer job does the same. Wait for its end.";
             Err(Problem::new(ProblemKind::AlreadyRunning, detail))
         }
-        Some(true) => {
-            host.app.wake(&JobKind::ALL);
-            Ok(Replayed {
-                replayed: 1,
-                more: false,
-            })
-        }
+        Some(true) => Ok(Replayed {
+            replayed: 1,
+            more: false,
+        }),
     }
 }
 
@@ -232,7 +229,6 @@ pub(super) async fn revive_many(
         "to": filter.to,
     }));
     let replayed = host.app.store.revive_jobs(tenant, filter, REPLAY_BATCH, &audit).await?;
-    host.app.wake(&JobKind::ALL);
     Ok(Replayed {
         replayed,
         more: replayed == u64::from(REPLAY_BATCH),

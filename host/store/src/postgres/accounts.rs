@@ -15,7 +15,7 @@ use patchbay_core::{AccountId, FlowId, JobId, TenantId};
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 
 use super::{
-    PostgresStore,
+    PostgresStore, Tx,
     audits::append,
     close,
     erasures::is_ending,
@@ -203,7 +203,7 @@ impl Accounts for PostgresStore {
         tokens: &TokenUpdate,
     ) -> StoreResult<bool> {
         values::check_version(tokens, expected_version)?;
-        let mut tx = self.reserved.begin_with(self.begin).await.map_err(db)?;
+        let mut tx = self.begin_in(&self.reserved).await?;
         let end = async {
             let now = self.time(&mut tx).await?;
             // A revoked account keeps its state, but the newest tokens: they are what its revocation needs.
@@ -413,7 +413,7 @@ impl Accounts for PostgresStore {
 /// Stores one grant of a connect; see [`Accounts::finish_connect`].
 async fn store_grant(
     store: &PostgresStore,
-    connection: &mut PgConnection,
+    connection: &mut Tx,
     to: Connected,
     grant: &NewGrant<'_>,
     now: DateTime<Utc>,
@@ -472,7 +472,7 @@ async fn store_grant(
     .bind(account.connected_at)
     .bind(grant.together.map(FlowId::as_uuid))
     .bind(now)
-    .fetch_optional(&mut *connection)
+    .fetch_optional(&mut **connection)
     .await
     .map_err(taken)?
     .ok_or(StoreError::Stale)?;

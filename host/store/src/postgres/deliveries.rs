@@ -11,7 +11,7 @@ use sqlx::{PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::{
-    PostgresStore,
+    PostgresStore, Tx,
     audits::append,
     close,
     events::insert_own_event,
@@ -222,7 +222,7 @@ impl PostgresStore {
     /// Makes deliveries pending, each with a job that is due.
     async fn send_again(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Tx,
         tenant: TenantId,
         endpoint: EndpointId,
         ids: &[Uuid],
@@ -246,7 +246,7 @@ impl PostgresStore {
         )
         .bind(tenant.as_uuid())
         .bind(ids)
-        .execute(connection)
+        .execute(&mut **connection)
         .await
         .map_err(db)?;
         Ok(())

@@ -16,7 +16,7 @@ use sqlx::{PgConnection, Postgres, QueryBuilder, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
-    PostgresStore,
+    PostgresStore, Tx,
     accounts::erase,
     close,
     inbox::insert_inbox,
@@ -52,6 +52,7 @@ impl Events for PostgresStore {
                 Err(error) => return Err(error),
             }
         };
+        self.wakes.wake(JobKind::Ingest);
         Ok(webhooks
             .iter()
             .map(|webhook| {
@@ -218,7 +219,7 @@ impl PostgresStore {
     /// Stores events, and lets the new ones take effect. Each round trip serves all of them.
     async fn apply(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Tx,
         incoming: &[Incoming<'_>],
         now: DateTime<Utc>,
     ) -> StoreResult<Vec<AppliedEvent>> {
@@ -289,7 +290,7 @@ impl PostgresStore {
 
 /// What a new event does, besides waking its post.
 async fn take_effect(
-    connection: &mut PgConnection,
+    connection: &mut Tx,
     account: &Account,
     post: Option<PostId>,
     kind: &EventKind,
@@ -314,7 +315,7 @@ async fn take_effect(
 /// Stores an event of Patchbay's own, for whoever wants it pushed too, unless its key was used before.
 pub(super) async fn add_own_event(
     store: &PostgresStore,
-    connection: &mut PgConnection,
+    connection: &mut Tx,
     tenant: TenantId,
     provider: &ProviderId,
     event: &NewEvent,

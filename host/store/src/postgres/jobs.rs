@@ -16,7 +16,7 @@ use patchbay_core::{JobId, TenantId};
 use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
-use super::{PostgresStore, audits::append, close};
+use super::{PostgresStore, Tx, audits::append, close};
 use crate::{
     error::{db, is_duplicate},
     rows::{self, Cells, job_columns},
@@ -127,7 +127,11 @@ impl Jobs for PostgresStore {
         .execute(&self.pool)
         .await
         .map_err(db)?;
-        Ok(done.rows_affected() > 0)
+        let woken = done.rows_affected() > 0;
+        if woken {
+            self.wakes.wake(kind);
+        }
+        Ok(woken)
     }
 
     async fn next_due(&self, kinds: &[JobKind]) -> StoreResult<Option<DateTime<Utc>>> {
@@ -335,7 +339,7 @@ impl PostgresStore {
     }
 
     /// Makes dead jobs ready, but for those whose target has an unfinished job or comes twice.
-    async fn revive(&self, connection: &mut PgConnection, ids: &[Uuid]) -> StoreResult<u64> {
+    async fn revive(&self, connection: &mut Tx, ids: &[Uuid]) -> StoreResult<u64> {
         let revived = sqlx::query(
             "UPDATE jobs
              SET status = 'ready', run_at = COALESCE($2, now()), due_at = COALESCE($2, now()), wake_at = NULL,
@@ -353,10 +357,13 @@ impl PostgresStore {
         )
         .bind(ids)
         .bind(self.test_time())
-        .execute(connection)
+        .execute(&mut **connection)
         .await;
         match revived {
-            Ok(done) => Ok(done.rows_affected()),
+            Ok(done) => {
+                JobKind::ALL.into_iter().for_each(|kind| connection.makes_due(kind));
+                Ok(done.rows_affected())
+            }
             // A new job of that target came in between. What it does is the same.
             Err(error) if is_duplicate(&error) => Ok(0),
             Err(error) => Err(db(error)),
@@ -493,12 +500,7 @@ pub(super) async fn end_claims(
 }
 
 /// Stores a job for a target, or moves the unfinished one forward to it.
-pub(super) async fn put_job(
-    connection: &mut PgConnection,
-    job: &NewJob,
-    target: Uuid,
-    now: DateTime<Utc>,
-) -> StoreResult<()> {
+pub(super) async fn put_job(connection: &mut Tx, job: &NewJob, target: Uuid, now: DateTime<Utc>) -> StoreResult<()> {
     sqlx::query(
         "INSERT INTO jobs
              (id, tenant_id, kind, target, status, concurrency_key, run_at, due_at, attempts, fence, correlation_id,
@@ -519,15 +521,18 @@ pub(super) async fn put_job(
     .bind(job.run_at.unwrap_or(now))
     .bind(&job.correlation_id)
     .bind(now)
-    .execute(connection)
+    .execute(&mut **connection)
     .await
     .map_err(db)?;
+    if job.run_at.is_none_or(|at| at <= now) {
+        connection.makes_due(job.kind);
+    }
     Ok(())
 }
 
 /// Stores a job for a target, or moves the unfinished one to exactly that time, be it sooner or later.
 pub(super) async fn move_job(
-    connection: &mut PgConnection,
+    connection: &mut Tx,
     job: &NewJob,
     target: Uuid,
     run_at: DateTime<Utc>,
@@ -552,9 +557,12 @@ pub(super) async fn move_job(
     .bind(run_at)
     .bind(&job.correlation_id)
     .bind(now)
-    .execute(connection)
+    .execute(&mut **connection)
     .await
     .map_err(db)?;
+    if run_at <= now {
+        connection.makes_due(job.kind);
+    }
     Ok(())
 }
 
@@ -581,7 +589,7 @@ pub(super) async fn finish_job(
 
 /// Makes a waiting job due at this time, be it earlier or later.
 pub(super) async fn reschedule_job(
-    connection: &mut PgConnection,
+    connection: &mut Tx,
     kind: JobKind,
     target: Uuid,
     run_at: DateTime<Utc>,
@@ -594,9 +602,10 @@ pub(super) async fn reschedule_job(
     .bind(target)
     .bind(kind.as_str())
     .bind(run_at)
-    .execute(connection)
+    .execute(&mut **connection)
     .await
     .map_err(db)?;
+    connection.makes_due(kind);
     Ok(())
 }
 

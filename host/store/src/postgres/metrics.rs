@@ -7,10 +7,10 @@ use patchbay_app::{
     store::{Cursor, JobEnd, Metrics, Page, PageRequest, StoreError, StoreResult},
 };
 use patchbay_core::{AccountId, PostId, ProviderId, TenantId};
-use sqlx::{PgConnection, Postgres, QueryBuilder};
+use sqlx::{Postgres, QueryBuilder};
 
 use super::{
-    PostgresStore, close,
+    PostgresStore, Tx, close,
     events::add_own_event,
     jobs::{end_claim, hold, put_job},
     outbox::is_wanted,
@@ -131,7 +131,7 @@ impl Metrics for PostgresStore {
 }
 
 /// Starts the watch of a post that is published and has a public id, if it is not watched yet.
-pub(super) async fn watch(connection: &mut PgConnection, post: &PostRecord, now: DateTime<Utc>) -> StoreResult<()> {
+pub(super) async fn watch(connection: &mut Tx, post: &PostRecord, now: DateTime<Utc>) -> StoreResult<()> {
     if post.status != PostStatus::Published || post.publication.remote_ids.is_empty() {
         return Ok(());
     }
@@ -146,7 +146,7 @@ pub(super) async fn watch(connection: &mut PgConnection, post: &PostRecord, now:
     .bind(post.account.as_uuid())
     .bind(now)
     .bind(first)
-    .execute(&mut *connection)
+    .execute(&mut **connection)
     .await
     .map_err(db)?;
     if begun.rows_affected() == 0 {
@@ -163,7 +163,7 @@ pub(super) async fn watch(connection: &mut PgConnection, post: &PostRecord, now:
 
 async fn record(
     store: &PostgresStore,
-    connection: &mut PgConnection,
+    connection: &mut Tx,
     tenant: TenantId,
     account: AccountId,
     reading: &NewReading,
@@ -183,7 +183,7 @@ async fn record(
         .bind(reading.id)
         .bind(now)
         .bind(&counts)
-        .execute(&mut *connection)
+        .execute(&mut **connection)
         .await
         .map_err(db)?;
     }
@@ -200,7 +200,7 @@ async fn record(
     .bind(counts)
     .bind(watch.read_at)
     .bind(values::json(&watch.missing)?)
-    .execute(&mut *connection)
+    .execute(&mut **connection)
     .await
     .map_err(db)?;
     let (Some(event), 1) = (&reading.event, done.rows_affected()) else {
@@ -212,7 +212,7 @@ async fn record(
     let provider: String = sqlx::query_scalar("SELECT provider FROM accounts WHERE tenant_id = $1 AND id = $2")
         .bind(tenant.as_uuid())
         .bind(account.as_uuid())
-        .fetch_one(&mut *connection)
+        .fetch_one(&mut **connection)
         .await
         .map_err(db)?;
     let provider = ProviderId::parse(&provider).map_err(|error| StoreError::Corrupt {

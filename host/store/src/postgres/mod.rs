@@ -34,10 +34,11 @@ use chrono::{DateTime, Utc};
 use patchbay_app::{
     env::{Clock, Ids},
     store::{Store, StoreError, StoreResult},
+    wakes::Wakes,
 };
 use serde_json::Value;
 use sqlx::{
-    Connection, PgConnection, PgPool, Postgres, Row as _, Transaction,
+    Connection, PgConnection, PgPool, Postgres, Row as _,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions, PgRow},
     types::Json,
@@ -46,7 +47,10 @@ use uuid::Uuid;
 
 use kept::Kept;
 
-use crate::{OpenError, Options, error::db, open, rows};
+use crate::{OpenError, Options, error::db, open, rows, tx};
+
+/// A transaction of this store.
+type Tx = tx::Tx<Postgres>;
 
 /// A newer program may have migrated further: an older one still runs on what it knows. The lock is our own.
 pub(crate) static MIGRATOR: Migrator = Migrator {
@@ -74,6 +78,7 @@ pub struct PostgresStore {
     inbox: Kept,
     clock: Option<Arc<dyn Clock>>,
     ids: Arc<dyn Ids>,
+    wakes: Arc<Wakes>,
     begin: &'static str,
 }
 
@@ -106,6 +111,7 @@ impl PostgresStore {
             inbox: Kept::new(connect.clone(), options.acquire_timeout),
             clock: options.clock,
             ids: options.ids,
+            wakes: Arc::default(),
             begin: if options.pooler {
                 "BEGIN; SET LOCAL statement_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '10s'"
             } else {
@@ -114,8 +120,13 @@ impl PostgresStore {
         })
     }
 
-    async fn begin(&self) -> StoreResult<Transaction<'static, Postgres>> {
-        self.pool.begin_with(self.begin).await.map_err(db)
+    async fn begin(&self) -> StoreResult<Tx> {
+        self.begin_in(&self.pool).await
+    }
+
+    async fn begin_in(&self, pool: &PgPool) -> StoreResult<Tx> {
+        let tx = pool.begin_with(self.begin).await.map_err(db)?;
+        Ok(Tx::new(tx, &self.wakes))
     }
 
     /// Now, inside a transaction. To be asked after its locks are held: a wait for a lock must not make it stale.
@@ -141,6 +152,10 @@ impl Store for PostgresStore {
         "postgres"
     }
 
+    fn wakes(&self) -> &Wakes {
+        &self.wakes
+    }
+
     fn side_by_side(&self) -> usize {
         2
     }
@@ -162,7 +177,7 @@ impl Store for PostgresStore {
 
 /// Ends a transaction: commits what went well, and takes back the rest at once. A transaction that is merely dropped is
 /// taken back some time later, and until then its locks make others pass over rows that nobody works on.
-async fn close<T>(tx: Transaction<'_, Postgres>, end: StoreResult<T>) -> StoreResult<T> {
+async fn close<T>(tx: Tx, end: StoreResult<T>) -> StoreResult<T> {
     match end {
         Ok(value) => {
             tx.commit().await.map_err(db)?;

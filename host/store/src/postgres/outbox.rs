@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use patchbay_app::{model::DeliveryStatus, store::StoreResult};
+use patchbay_app::{
+    model::{DeliveryStatus, JobKind},
+    store::StoreResult,
+};
 use patchbay_core::{DeliveryId, EndpointId, EventId, TenantId};
 use sqlx::PgConnection;
 
-use super::PostgresStore;
+use super::{PostgresStore, Tx};
 use crate::{
     error::db,
     rows::{self, Taker},
@@ -26,7 +29,7 @@ pub(super) struct Pushed<'a> {
 /// one if there are no endpoints.
 pub(super) async fn push_events(
     store: &PostgresStore,
-    connection: &mut PgConnection,
+    connection: &mut Tx,
     events: &[Pushed<'_>],
     now: DateTime<Utc>,
 ) -> StoreResult<()> {
@@ -43,7 +46,7 @@ pub(super) async fn push_events(
          FOR KEY SHARE",
     )
     .bind(tenants.into_iter().collect::<Vec<_>>())
-    .fetch_all(&mut *connection)
+    .fetch_all(&mut **connection)
     .await
     .map_err(db)?;
     let takers = found.iter().map(rows::taker).collect::<StoreResult<Vec<_>>>()?;
@@ -60,7 +63,7 @@ pub(super) async fn push_events(
 /// Stores deliveries, with their jobs where anything is sent to the endpoint. Returns their ids, in order.
 pub(super) async fn add_deliveries(
     store: &PostgresStore,
-    connection: &mut PgConnection,
+    connection: &mut Tx,
     wanted: &[(&Pushed<'_>, &Taker)],
     now: DateTime<Utc>,
 ) -> StoreResult<Vec<DeliveryId>> {
@@ -106,7 +109,7 @@ pub(super) async fn add_deliveries(
             .collect::<Vec<_>>(),
     )
     .bind(now)
-    .execute(&mut *connection)
+    .execute(&mut **connection)
     .await
     .map_err(db)?;
     let sent: Vec<_> = wanted
@@ -116,6 +119,7 @@ pub(super) async fn add_deliveries(
         .collect();
     if !sent.is_empty() {
         add_jobs(connection, &sent, now).await?;
+        connection.makes_due(JobKind::Deliver);
     }
     Ok(ids.iter().map(|(id, _)| DeliveryId::from_uuid(*id)).collect())
 }

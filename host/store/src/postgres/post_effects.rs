@@ -13,7 +13,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use super::{
-    PostgresStore,
+    PostgresStore, Tx,
     events::add_own_event,
     jobs::finish_job,
     metrics::watch,
@@ -65,7 +65,7 @@ pub(super) async fn lock(
 
 /// Makes a post's job due now, or gives it a new one, if a worker can still learn something about it.
 pub(super) async fn wake_post(
-    connection: &mut PgConnection,
+    connection: &mut Tx,
     job: JobId,
     tenant: TenantId,
     id: PostId,
@@ -76,7 +76,7 @@ pub(super) async fn wake_post(
 
 /// The same for several, each with the id of a job that it may need.
 pub(super) async fn wake_posts(
-    connection: &mut PgConnection,
+    connection: &mut Tx,
     posts: &[(JobId, TenantId, PostId)],
     now: DateTime<Utc>,
 ) -> StoreResult<()> {
@@ -105,15 +105,16 @@ pub(super) async fn wake_posts(
     .bind(posts.iter().map(|(_, tenant, _)| tenant.as_uuid()).collect::<Vec<_>>())
     .bind(posts.iter().map(|(.., post)| post.as_uuid()).collect::<Vec<_>>())
     .bind(now)
-    .execute(connection)
+    .execute(&mut **connection)
     .await
     .map_err(db)?;
+    connection.makes_due(JobKind::Publish);
     Ok(())
 }
 
 /// Makes the jobs of an account's open posts due now, except those that are scheduled for later.
 pub(super) async fn wake_open_posts(
-    connection: &mut PgConnection,
+    connection: &mut Tx,
     tenant: TenantId,
     account: AccountId,
     now: DateTime<Utc>,
@@ -133,9 +134,10 @@ pub(super) async fn wake_open_posts(
     .bind(tenant.as_uuid())
     .bind(account.as_uuid())
     .bind(now)
-    .execute(connection)
+    .execute(&mut **connection)
     .await
     .map_err(db)?;
+    connection.makes_due(JobKind::Publish);
     Ok(())
 }
 
@@ -143,7 +145,7 @@ pub(super) async fn wake_open_posts(
 /// ago, of which nothing was sent that could have had an effect, and which nobody has asked for once more. They begin anew.
 pub(super) async fn revive_posts(
     store: &PostgresStore,
-    connection: &mut PgConnection,
+    connection: &mut Tx,
     tenant: TenantId,
     account: AccountId,
     now: DateTime<Utc>,
@@ -180,7 +182,7 @@ pub(super) async fn revive_posts(
     .bind(now)
     .bind(now - REVIVE_WITHIN)
     .bind(i64::from(MOST_REVIVED))
-    .fetch_all(&mut *connection)
+    .fetch_all(&mut **connection)
     .await
     .map_err(db)?;
     let mut posts = revived.iter().map(rows::post).collect::<StoreResult<Vec<_>>>()?;
@@ -202,7 +204,7 @@ pub(super) async fn revive_posts(
 
 /// Cancels an account's posts that have not begun. Those whose first step is under way are asked to stop.
 pub(super) async fn cancel_queued_posts(
-    connection: &mut PgConnection,
+    connection: &mut Tx,
     tenant: TenantId,
     account: AccountId,
     now: DateTime<Utc>,
@@ -222,7 +224,7 @@ pub(super) async fn cancel_queued_posts(
     )
     .bind(tenant.as_uuid())
     .bind(account.as_uuid())
-    .execute(&mut *connection)
+    .execute(&mut **connection)
     .await
     .map_err(db)?;
     let cancelled = sqlx::query(
@@ -243,7 +245,7 @@ pub(super) async fn cancel_queued_posts(
     .bind(tenant.as_uuid())
     .bind(account.as_uuid())
     .bind(now)
-    .fetch_all(&mut *connection)
+    .fetch_all(&mut **connection)
     .await
     .map_err(db)?;
     for row in &cancelled {
@@ -259,7 +261,7 @@ pub(super) async fn cancel_queued_posts(
     .bind(tenant.as_uuid())
     .bind(account.as_uuid())
     .bind(now)
-    .execute(connection)
+    .execute(&mut **connection)
     .await
     .map_err(db)?;
     Ok(())
@@ -267,7 +269,7 @@ pub(super) async fn cancel_queued_posts(
 
 /// Adds ids to what is known of a post, if they are not there.
 pub(super) async fn add_remote_ids(
-    connection: &mut PgConnection,
+    connection: &mut Tx,
     mut post: PostRecord,
     ids: &[String],
     now: DateTime<Utc>,
@@ -280,18 +282,14 @@ pub(super) async fn add_remote_ids(
         .bind(post.id.as_uuid())
         .bind(values::json(&post.publication)?)
         .bind(now)
-        .execute(&mut *connection)
+        .execute(&mut **connection)
         .await
         .map_err(db)?;
     index_remote_ids(connection, &post, now).await
 }
 
 /// Lets a post be found by the ids that are known of it, and has its numbers read from time to time.
-pub(super) async fn index_remote_ids(
-    connection: &mut PgConnection,
-    post: &PostRecord,
-    now: DateTime<Utc>,
-) -> StoreResult<()> {
+pub(super) async fn index_remote_ids(connection: &mut Tx, post: &PostRecord, now: DateTime<Utc>) -> StoreResult<()> {
     for id in &post.publication.remote_ids {
         sqlx::query(
             "INSERT INTO post_remote_ids (tenant_id, post_id, remote_id, account_id)
@@ -302,7 +300,7 @@ pub(super) async fn index_remote_ids(
         .bind(post.id.as_uuid())
         .bind(values::text(id))
         .bind(post.account.as_uuid())
-        .execute(&mut *connection)
+        .execute(&mut **connection)
         .await
         .map_err(db)?;
     }
@@ -334,7 +332,7 @@ pub(super) async fn hold_slots(
 
 /// Frees the places that a post holds, for those who wait for them. It waits for none itself any more.
 pub(super) async fn free_slots(
-    connection: &mut PgConnection,
+    connection: &mut Tx,
     tenant: TenantId,
     post: PostId,
     now: DateTime<Utc>,
@@ -342,13 +340,13 @@ pub(super) async fn free_slots(
     sqlx::query("DELETE FROM slot_waits WHERE post_tenant_id = $1 AND post_id = $2")
         .bind(tenant.as_uuid())
         .bind(post.as_uuid())
-        .execute(&mut *connection)
+        .execute(&mut **connection)
         .await
         .map_err(db)?;
     let freed = sqlx::query("DELETE FROM slots WHERE tenant_id = $1 AND post_id = $2 RETURNING subject, bucket")
         .bind(tenant.as_uuid())
         .bind(post.as_uuid())
-        .fetch_all(&mut *connection)
+        .fetch_all(&mut **connection)
         .await
         .map_err(db)?;
     let mut windows = BTreeSet::new();

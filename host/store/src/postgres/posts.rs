@@ -14,7 +14,7 @@ use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::{
-    PostgresStore, close,
+    PostgresStore, Tx, close,
     events::add_own_event,
     jobs::{end_claim, finish_job, hold, is_claimed, put_job, reschedule_job},
     post_effects::{free_slots, hold_slots, index_remote_ids, lock, read, wake_post},
@@ -485,7 +485,7 @@ async fn has_commits(connection: &mut PgConnection, tenant: TenantId, post: Post
 
 /// Stores a post with its job, a draft without. `None`: its key is known, or its content is.
 async fn insert(
-    connection: &mut PgConnection,
+    connection: &mut Tx,
     post: &NewPost,
     job: &NewJob,
     now: DateTime<Utc>,
@@ -527,7 +527,7 @@ async fn insert(
     .bind(&job.concurrency_key)
     .bind(&post.correlation_id)
     .bind(now)
-    .fetch_optional(&mut *connection)
+    .fetch_optional(&mut **connection)
     .await
     .map_err(db)?;
     let Some(row) = stored else { return Ok(None) };

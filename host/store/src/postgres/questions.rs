@@ -12,7 +12,7 @@ use patchbay_core::{AccountId, JobId, PostId, TenantId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{PostgresStore, close, jobs::hold, post_effects::wake_post};
+use super::{PostgresStore, Tx, close, jobs::hold, post_effects::wake_post};
 use crate::{
     error::db,
     rows::{self, Cells},
@@ -242,7 +242,7 @@ async fn open_calls(
 
 /// News of an attempt that no post is known under: it may be that of a call without an answer, so its post looks.
 pub(super) async fn wake_open_calls(
-    connection: &mut PgConnection,
+    connection: &mut Tx,
     job: JobId,
     (tenant, account): (TenantId, AccountId),
     now: DateTime<Utc>,

@@ -1,10 +1,14 @@
 //! The line before a full window: who stands in it, and who is told when a place frees.
 
 use chrono::{DateTime, Utc};
-use patchbay_app::store::{SlotRequest, StoreResult, Waiter, Window};
+use patchbay_app::{
+    model::JobKind,
+    store::{SlotRequest, StoreResult, Waiter, Window},
+};
 use patchbay_core::TenantId;
 use sqlx::{PgConnection, Row as _};
 
+use super::Tx;
 use crate::{
     error::db,
     rows::Cells,
@@ -135,7 +139,7 @@ pub(super) async fn leave(connection: &mut PgConnection, window: &Window, waiter
 /// and did not come is passed over. To be called whenever a place frees, or will free sooner than it seemed, under [`lock`].
 /// Rows that somebody else holds are passed over too: such a post runs or is being woken, and looks by itself.
 pub(super) async fn hand_on(
-    connection: &mut PgConnection,
+    connection: &mut Tx,
     tenant: TenantId,
     subject: &str,
     bucket: &str,
@@ -153,7 +157,7 @@ pub(super) async fn hand_on(
     .bind(bucket)
     .bind(now - TURN_GRACE)
     .bind(LINE)
-    .fetch_all(&mut *connection)
+    .fetch_all(&mut **connection)
     .await
     .map_err(db)?;
     let Some(first) = waits.first() else { return Ok(()) };
@@ -173,7 +177,7 @@ pub(super) async fn hand_on(
     .bind(subject)
     .bind(bucket)
     .bind(now)
-    .fetch_one(&mut *connection)
+    .fetch_one(&mut **connection)
     .await
     .map_err(db)?;
     let frees: Vec<DateTime<Utc>> = row.try_get("frees").map_err(db)?;
@@ -215,8 +219,9 @@ pub(super) async fn hand_on(
     .bind(bucket)
     .bind(posts)
     .bind(dues)
-    .execute(connection)
+    .execute(&mut **connection)
     .await
     .map_err(db)?;
+    connection.makes_due(JobKind::Publish);
     Ok(())
 }

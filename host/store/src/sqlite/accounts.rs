@@ -15,7 +15,7 @@ use patchbay_core::{AccountId, FlowId, JobId, TenantId};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{
-    SqliteStore,
+    SqliteStore, Tx,
     audits::append,
     erasures::is_ending,
     events::add_own_event,
@@ -396,7 +396,7 @@ impl Accounts for SqliteStore {
 /// Stores one grant of a connect; see [`Accounts::finish_connect`].
 async fn store_grant(
     store: &SqliteStore,
-    connection: &mut SqliteConnection,
+    connection: &mut Tx,
     to: Connected,
     grant: &NewGrant<'_>,
     now: DateTime<Utc>,
@@ -455,7 +455,7 @@ async fn store_grant(
     .bind(micros(account.connected_at))
     .bind(grant.together.map(FlowId::as_uuid))
     .bind(micros(now))
-    .fetch_optional(&mut *connection)
+    .fetch_optional(&mut **connection)
     .await
     .map_err(db)?
     .ok_or(StoreError::Stale)?;

@@ -11,7 +11,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{
-    SqliteStore,
+    SqliteStore, Tx,
     audits::append,
     events::insert_own_event,
     jobs::{end_claim, hold, move_job},
@@ -202,7 +202,7 @@ impl SqliteStore {
     /// Makes deliveries pending, each with a job that is due.
     async fn send_again(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &mut Tx,
         tenant: TenantId,
         endpoint: EndpointId,
         ids: &[Uuid],
@@ -219,7 +219,7 @@ impl SqliteStore {
             )
             .bind(tenant.as_uuid())
             .bind(id)
-            .execute(&mut *connection)
+            .execute(&mut **connection)
             .await
             .map_err(db)?;
         }

@@ -16,7 +16,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{
-    SqliteStore,
+    SqliteStore, Tx,
     accounts::erase,
     inbox::insert_inbox,
     jobs::{end_claim, finish_job, hold},
@@ -35,7 +35,9 @@ use crate::{
 impl Events for SqliteStore {
     async fn store_inbox(&self, webhooks: &[NewWebhook]) -> StoreResult<Vec<StoredInbox>> {
         let mut connection = self.writer.acquire().await.map_err(db)?;
-        insert_inbox(&mut connection, webhooks, micros(self.time())).await
+        let stored = insert_inbox(&mut connection, webhooks, micros(self.time())).await?;
+        self.wakes.wake(JobKind::Ingest);
+        Ok(stored)
     }
 
     async fn inbox(&self, ids: &[InboxId]) -> StoreResult<Vec<InboxItem>> {
@@ -97,7 +99,7 @@ type Strays = BTreeSet<(TenantId, AccountId)>;
 impl SqliteStore {
     async fn settle(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &mut Tx,
         end: &WebhookEnd,
         now: DateTime<Utc>,
         strays: &mut Strays,
@@ -127,7 +129,7 @@ impl SqliteStore {
 
     async fn apply(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &mut Tx,
         item: &InboxItem,
         event: &IncomingEvent,
         id: EventId,
@@ -160,7 +162,7 @@ impl SqliteStore {
         .bind(micros(now))
         .bind(values::json(&event.payload)?)
         .bind(event.remote_ref.as_deref().map(values::text))
-        .execute(&mut *connection)
+        .execute(&mut **connection)
         .await
         .map_err(db)?;
         let is_new = stored.rows_affected() > 0;
@@ -191,7 +193,7 @@ impl SqliteStore {
 
     async fn take_effect(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &mut Tx,
         account: &Account,
         post: Option<PostId>,
         kind: &EventKind,
@@ -221,7 +223,7 @@ impl SqliteStore {
 /// Stores an event of Patchbay's own, for whoever wants it pushed too, unless its key was used before.
 pub(super) async fn add_own_event(
     store: &SqliteStore,
-    connection: &mut SqliteConnection,
+    connection: &mut Tx,
     tenant: TenantId,
     provider: &ProviderId,
     event: &NewEvent,

@@ -16,7 +16,7 @@ use patchbay_core::{JobId, TenantId};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use super::{SqliteStore, audits::append, list, maybe_micros, micros};
+use super::{SqliteStore, Tx, audits::append, list, maybe_micros, micros};
 use crate::{
     error::db,
     rows::{self, Cells, job_columns},
@@ -135,7 +135,11 @@ impl Jobs for SqliteStore {
         .execute(&self.writer)
         .await
         .map_err(db)?;
-        Ok(done.rows_affected() > 0)
+        let woken = done.rows_affected() > 0;
+        if woken {
+            self.wakes.wake(kind);
+        }
+        Ok(woken)
     }
 
     async fn next_due(&self, kinds: &[JobKind]) -> StoreResult<Option<DateTime<Utc>>> {
@@ -356,7 +360,7 @@ fn push_dead(query: &mut QueryBuilder<Sqlite>, tenant: TenantId, filter: DeadFil
 }
 
 /// Makes a dead job ready. `false`: its target has an unfinished job.
-async fn revive(connection: &mut SqliteConnection, id: Uuid, now: DateTime<Utc>) -> StoreResult<bool> {
+async fn revive(connection: &mut Tx, id: Uuid, now: DateTime<Utc>) -> StoreResult<bool> {
     let done = sqlx::query(
         "UPDATE jobs
          SET status = 'ready', run_at = $2, due_at = $2, wake_at = NULL, attempts = 0, lost = 0, finished_at = NULL
@@ -368,9 +372,10 @@ async fn revive(connection: &mut SqliteConnection, id: Uuid, now: DateTime<Utc>)
     )
     .bind(id)
     .bind(micros(now))
-    .execute(connection)
+    .execute(&mut **connection)
     .await
     .map_err(db)?;
+    JobKind::ALL.into_iter().for_each(|kind| connection.makes_due(kind));
     Ok(done.rows_affected() > 0)
 }
 
@@ -443,12 +448,7 @@ pub(super) async fn end_claim(
 }
 
 /// Stores a job for a target, or moves the unfinished one forward to it.
-pub(super) async fn put_job(
-    connection: &mut SqliteConnection,
-    job: &NewJob,
-    target: Uuid,
-    now: DateTime<Utc>,
-) -> StoreResult<()> {
+pub(super) async fn put_job(connection: &mut Tx, job: &NewJob, target: Uuid, now: DateTime<Utc>) -> StoreResult<()> {
     sqlx::query(
         "INSERT INTO jobs
              (id, tenant_id, kind, target, status, concurrency_key, run_at, due_at, attempts, fence, correlation_id,
@@ -469,15 +469,18 @@ pub(super) async fn put_job(
     .bind(micros(job.run_at.unwrap_or(now)))
     .bind(&job.correlation_id)
     .bind(micros(now))
-    .execute(connection)
+    .execute(&mut **connection)
     .await
     .map_err(db)?;
+    if job.run_at.is_none_or(|at| at <= now) {
+        connection.makes_due(job.kind);
+    }
     Ok(())
 }
 
 /// Stores a job for a target, or moves the unfinished one to exactly that time, be it sooner or later.
 pub(super) async fn move_job(
-    connection: &mut SqliteConnection,
+    connection: &mut Tx,
     job: &NewJob,
     target: Uuid,
     run_at: DateTime<Utc>,
@@ -502,9 +505,12 @@ pub(super) async fn move_job(
     .bind(micros(run_at))
     .bind(&job.correlation_id)
     .bind(micros(now))
-    .execute(connection)
+    .execute(&mut **connection)
     .await
     .map_err(db)?;
+    if run_at <= now {
+        connection.makes_due(job.kind);
+    }
     Ok(())
 }
 
@@ -531,7 +537,7 @@ pub(super) async fn finish_job(
 
 /// Makes a waiting job due at this time, be it earlier or later.
 pub(super) async fn reschedule_job(
-    connection: &mut SqliteConnection,
+    connection: &mut Tx,
     kind: JobKind,
     target: Uuid,
     run_at: DateTime<Utc>,
@@ -544,9 +550,10 @@ pub(super) async fn reschedule_job(
     .bind(target)
     .bind(kind.as_str())
     .bind(micros(run_at))
-    .execute(connection)
+    .execute(&mut **connection)
     .await
     .map_err(db)?;
+    connection.makes_due(kind);
     Ok(())
 }
 

@@ -7,10 +7,10 @@ use patchbay_app::{
     store::{Cursor, JobEnd, Metrics, Page, PageRequest, StoreError, StoreResult},
 };
 use patchbay_core::{AccountId, PostId, ProviderId, TenantId};
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{QueryBuilder, Sqlite};
 
 use super::{
-    SqliteStore,
+    SqliteStore, Tx,
     events::add_own_event,
     jobs::{end_claim, hold, put_job},
     maybe_micros, micros,
@@ -129,7 +129,7 @@ impl Metrics for SqliteStore {
 }
 
 /// Starts the watch of a post that is published and has a public id, if it is not watched yet.
-pub(super) async fn watch(connection: &mut SqliteConnection, post: &PostRecord, now: DateTime<Utc>) -> StoreResult<()> {
+pub(super) async fn watch(connection: &mut Tx, post: &PostRecord, now: DateTime<Utc>) -> StoreResult<()> {
     if post.status != PostStatus::Published || post.publication.remote_ids.is_empty() {
         return Ok(());
     }
@@ -144,7 +144,7 @@ pub(super) async fn watch(connection: &mut SqliteConnection, post: &PostRecord, 
     .bind(post.account.as_uuid())
     .bind(micros(now))
     .bind(micros(first))
-    .execute(&mut *connection)
+    .execute(&mut **connection)
     .await
     .map_err(db)?;
     if begun.rows_affected() == 0 {
@@ -161,7 +161,7 @@ pub(super) async fn watch(connection: &mut SqliteConnection, post: &PostRecord, 
 
 async fn record(
     store: &SqliteStore,
-    connection: &mut SqliteConnection,
+    connection: &mut Tx,
     tenant: TenantId,
     account: AccountId,
     reading: &NewReading,
@@ -181,7 +181,7 @@ async fn record(
         .bind(reading.id)
         .bind(micros(now))
         .bind(&counts)
-        .execute(&mut *connection)
+        .execute(&mut **connection)
         .await
         .map_err(db)?;
     }
@@ -198,7 +198,7 @@ async fn record(
     .bind(counts)
     .bind(maybe_micros(watch.read_at))
     .bind(values::json(&watch.missing)?)
-    .execute(&mut *connection)
+    .execute(&mut **connection)
     .await
     .map_err(db)?;
     let (Some(event), 1) = (&reading.event, done.rows_affected()) else {
@@ -210,7 +210,7 @@ async fn record(
     let provider: String = sqlx::query_scalar("SELECT provider FROM accounts WHERE tenant_id = $1 AND id = $2")
         .bind(tenant.as_uuid())
         .bind(account.as_uuid())
-        .fetch_one(&mut *connection)
+        .fetch_one(&mut **connection)
         .await
         .map_err(db)?;
     let provider = ProviderId::parse(&provider).map_err(|error| StoreError::Corrupt {

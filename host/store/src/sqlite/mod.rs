@@ -33,10 +33,11 @@ use patchbay_app::{
     env::{Clock, Env, Ids, SteadyClock},
     model::JobKind,
     store::{Store, StoreError, StoreResult},
+    wakes::Wakes,
 };
 use serde_json::Value;
 use sqlx::{
-    Connection, Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction,
+    Connection, Row as _, Sqlite, SqliteConnection, SqlitePool,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
     types::Json,
@@ -45,7 +46,10 @@ use uuid::Uuid;
 
 use inbox::JOB_OF_WEBHOOK;
 
-use crate::{OpenError, Options, error::db, open, rows};
+use crate::{OpenError, Options, error::db, open, rows, tx};
+
+/// A transaction of this store.
+type Tx = tx::Tx<Sqlite>;
 
 /// A newer program may have migrated further: an older one still runs on what it knows.
 pub(crate) static MIGRATOR: Migrator = Migrator {
@@ -69,6 +73,7 @@ pub struct SqliteStore {
     readers: SqlitePool,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
+    wakes: Arc<Wakes>,
     /// `None` beside a running host.
     _lock: Option<File>,
 }
@@ -137,6 +142,7 @@ impl SqliteStore {
                 .clock
                 .unwrap_or_else(|| SteadyClock::following(Env::system().clock)),
             ids: options.ids,
+            wakes: Arc::default(),
             _lock: lock,
         })
     }
@@ -146,8 +152,9 @@ impl SqliteStore {
     }
 
     /// A transaction that is the only one to write, from its start.
-    async fn begin(&self) -> StoreResult<Transaction<'static, Sqlite>> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(db)
+    async fn begin(&self) -> StoreResult<Tx> {
+        let tx = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
+        Ok(Tx::new(tx, &self.wakes))
     }
 }
 
@@ -155,6 +162,10 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn backend(&self) -> &'static str {
         "sqlite"
+    }
+
+    fn wakes(&self) -> &Wakes {
+        &self.wakes
     }
 
     fn side_by_side(&self) -> usize {

@@ -5,7 +5,7 @@ use patchbay_app::{model::DeliveryStatus, store::StoreResult};
 use patchbay_core::{DeliveryId, EventId, JobId, TenantId};
 use sqlx::SqliteConnection;
 
-use super::{SqliteStore, jobs::put_job, maybe_micros, micros};
+use super::{SqliteStore, Tx, jobs::put_job, maybe_micros, micros};
 use crate::{
     error::db,
     rows::{self, Taker},
@@ -24,7 +24,7 @@ pub(super) struct Pushed<'a> {
 /// Stores a delivery of each event for each endpoint of its tenant that wants it.
 pub(super) async fn push_events(
     store: &SqliteStore,
-    connection: &mut SqliteConnection,
+    connection: &mut Tx,
     events: &[Pushed<'_>],
     now: DateTime<Utc>,
 ) -> StoreResult<()> {
@@ -36,7 +36,7 @@ pub(super) async fn push_events(
              ORDER BY tenant_id, id",
         )
         .bind(event.tenant.as_uuid())
-        .fetch_all(&mut *connection)
+        .fetch_all(&mut **connection)
         .await
         .map_err(db)?;
         for row in &found {
@@ -52,7 +52,7 @@ pub(super) async fn push_events(
 /// Stores a delivery, with its job if anything is sent to the endpoint.
 pub(super) async fn add_delivery(
     store: &SqliteStore,
-    connection: &mut SqliteConnection,
+    connection: &mut Tx,
     event: &Pushed<'_>,
     taker: &Taker,
     now: DateTime<Utc>,
@@ -74,7 +74,7 @@ pub(super) async fn add_delivery(
     .bind(status.as_str())
     .bind(micros(now))
     .bind(maybe_micros((!taker.is_enabled).then_some(now)))
-    .execute(&mut *connection)
+    .execute(&mut **connection)
     .await
     .map_err(db)?;
     if taker.is_enabled {

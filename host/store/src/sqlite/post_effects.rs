@@ -12,7 +12,7 @@ use patchbay_core::{AccountId, EventId, JobId, PostId, TenantId};
 use serde_json::json;
 use sqlx::SqliteConnection;
 
-use super::{SqliteStore, events::add_own_event, jobs::finish_job, metrics::watch, micros, slot_waits::hand_on};
+use super::{SqliteStore, Tx, events::add_own_event, jobs::finish_job, metrics::watch, micros, slot_waits::hand_on};
 use crate::{
     error::db,
     rows::{self, Cells, post_columns},
@@ -40,7 +40,7 @@ pub(super) async fn read(
 
 /// Makes a post's job due now, or gives it a new one, if a worker can still learn something about it.
 pub(super) async fn wake_post(
-    connection: &mut SqliteConnection,
+    connection: &mut Tx,
     job: JobId,
     tenant: TenantId,
     id: PostId,
@@ -64,15 +64,16 @@ pub(super) async fn wake_post(
     .bind(tenant.as_uuid())
     .bind(id.as_uuid())
     .bind(micros(now))
-    .execute(connection)
+    .execute(&mut **connection)
     .await
     .map_err(db)?;
+    connection.makes_due(JobKind::Publish);
     Ok(())
 }
 
 /// Makes the jobs of an account's open posts due now, except those that are scheduled for later.
 pub(super) async fn wake_open_posts(
-    connection: &mut SqliteConnection,
+    connection: &mut Tx,
     tenant: TenantId,
     account: AccountId,
     now: DateTime<Utc>,
@@ -92,9 +93,10 @@ pub(super) async fn wake_open_posts(
     .bind(tenant.as_uuid())
     .bind(account.as_uuid())
     .bind(micros(now))
-    .execute(connection)
+    .execute(&mut **connection)
     .await
     .map_err(db)?;
+    connection.makes_due(JobKind::Publish);
     Ok(())
 }
 
@@ -102,7 +104,7 @@ pub(super) async fn wake_open_posts(
 /// ago, of which nothing was sent that could have had an effect, and which nobody has asked for once more. They begin anew.
 pub(super) async fn revive_posts(
     store: &SqliteStore,
-    connection: &mut SqliteConnection,
+    connection: &mut Tx,
     tenant: TenantId,
     account: AccountId,
     now: DateTime<Utc>,
@@ -139,7 +141,7 @@ pub(super) async fn revive_posts(
     .bind(micros(now))
     .bind(micros(now - REVIVE_WITHIN))
     .bind(i64::from(MOST_REVIVED))
-    .fetch_all(&mut *connection)
+    .fetch_all(&mut **connection)
     .await
     .map_err(db)?;
     let mut posts = revived.iter().map(rows::post).collect::<StoreResult<Vec<_>>>()?;
@@ -161,7 +163,7 @@ pub(super) async fn revive_posts(
 
 /// Cancels an account's posts that have not begun. Those whose first step is under way are asked to stop.
 pub(super) async fn cancel_queued_posts(
-    connection: &mut SqliteConnection,
+    connection: &mut Tx,
     tenant: TenantId,
     account: AccountId,
     now: DateTime<Utc>,
@@ -184,7 +186,7 @@ pub(super) async fn cancel_queued_posts(
     .bind(tenant.as_uuid())
     .bind(account.as_uuid())
     .bind(micros(now))
-    .fetch_all(&mut *connection)
+    .fetch_all(&mut **connection)
     .await
     .map_err(db)?;
     for row in &cancelled {
@@ -200,7 +202,7 @@ pub(super) async fn cancel_queued_posts(
     .bind(tenant.as_uuid())
     .bind(account.as_uuid())
     .bind(micros(now))
-    .execute(connection)
+    .execute(&mut **connection)
     .await
     .map_err(db)?;
     Ok(())
@@ -208,7 +210,7 @@ pub(super) async fn cancel_queued_posts(
 
 /// Adds ids to what is known of a post, if they are not there.
 pub(super) async fn add_remote_ids(
-    connection: &mut SqliteConnection,
+    connection: &mut Tx,
     mut post: PostRecord,
     ids: &[String],
     now: DateTime<Utc>,
@@ -221,18 +223,14 @@ pub(super) async fn add_remote_ids(
         .bind(post.id.as_uuid())
         .bind(values::json(&post.publication)?)
         .bind(micros(now))
-        .execute(&mut *connection)
+        .execute(&mut **connection)
         .await
         .map_err(db)?;
     index_remote_ids(connection, &post, now).await
 }
 
 /// Lets a post be found by the ids that are known of it, and has its numbers read from time to time.
-pub(super) async fn index_remote_ids(
-    connection: &mut SqliteConnection,
-    post: &PostRecord,
-    now: DateTime<Utc>,
-) -> StoreResult<()> {
+pub(super) async fn index_remote_ids(connection: &mut Tx, post: &PostRecord, now: DateTime<Utc>) -> StoreResult<()> {
     for id in &post.publication.remote_ids {
         sqlx::query(
             "INSERT INTO post_remote_ids (tenant_id, post_id, remote_id, account_id)
@@ -243,7 +241,7 @@ pub(super) async fn index_remote_ids(
         .bind(post.id.as_uuid())
         .bind(values::text(id))
         .bind(post.account.as_uuid())
-        .execute(&mut *connection)
+        .execute(&mut **connection)
         .await
         .map_err(db)?;
     }
@@ -275,7 +273,7 @@ pub(super) async fn hold_slots(
 
 /// Frees the places that a post holds, for those who wait for them. It waits for none itself any more.
 pub(super) async fn free_slots(
-    connection: &mut SqliteConnection,
+    connection: &mut Tx,
     tenant: TenantId,
     post: PostId,
     now: DateTime<Utc>,
@@ -283,13 +281,13 @@ pub(super) async fn free_slots(
     sqlx::query("DELETE FROM slot_waits WHERE post_tenant_id = $1 AND post_id = $2")
         .bind(tenant.as_uuid())
         .bind(post.as_uuid())
-        .execute(&mut *connection)
+        .execute(&mut **connection)
         .await
         .map_err(db)?;
     let freed = sqlx::query("DELETE FROM slots WHERE tenant_id = $1 AND post_id = $2 RETURNING subject, bucket")
         .bind(tenant.as_uuid())
         .bind(post.as_uuid())
-        .fetch_all(&mut *connection)
+        .fetch_all(&mut **connection)
         .await
         .map_err(db)?;
     let mut windows = BTreeSet::new();

@@ -14,7 +14,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{
-    SqliteStore,
+    SqliteStore, Tx,
     events::add_own_event,
     jobs::{end_claim, finish_job, hold, is_claimed, put_job, reschedule_job},
     list, maybe_micros, micros,
@@ -468,7 +468,7 @@ async fn has_commits(connection: &mut SqliteConnection, tenant: TenantId, post: 
 
 /// Stores a post with its job, a draft without. `None`: its key is known, or its content is.
 async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut Tx,
     post: &NewPost,
     job: &NewJob,
     now: DateTime<Utc>,
@@ -510,7 +510,7 @@ async fn insert(
     .bind(&job.concurrency_key)
     .bind(&post.correlation_id)
     .bind(micros(now))
-    .fetch_optional(&mut *connection)
+    .fetch_optional(&mut **connection)
     .await
     .map_err(db)?;
     let Some(row) = stored else { return Ok(None) };

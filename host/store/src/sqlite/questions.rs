@@ -12,7 +12,7 @@ use patchbay_core::{AccountId, JobId, PostId, TenantId};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{SqliteStore, jobs::hold, micros, post_effects::wake_post};
+use super::{SqliteStore, Tx, jobs::hold, micros, post_effects::wake_post};
 use crate::{
     error::db,
     rows::{self, Cells},
@@ -235,7 +235,7 @@ async fn open_calls(
 
 /// News of an attempt that no post is known under: it may be that of a call without an answer, so its post looks.
 pub(super) async fn wake_open_calls(
-    connection: &mut SqliteConnection,
+    connection: &mut Tx,
     job: JobId,
     (tenant, account): (TenantId, AccountId),
     now: DateTime<Utc>,

@@ -1,11 +1,14 @@
 //! The line before a full window: who stands in it, and who is told when a place frees.
 
 use chrono::{DateTime, Utc};
-use patchbay_app::store::{SlotRequest, StoreResult, Waiter, Window};
+use patchbay_app::{
+    model::JobKind,
+    store::{SlotRequest, StoreResult, Waiter, Window},
+};
 use patchbay_core::TenantId;
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
-use super::micros;
+use super::{Tx, micros};
 use crate::{
     error::db,
     rows::Cells,
@@ -118,7 +121,7 @@ pub(super) async fn leave(connection: &mut SqliteConnection, window: &Window, wa
 /// Tells the first in the line when a place is theirs: their jobs are due then, if they are not sooner. Whoever was told
 /// and did not come is passed over. To be called whenever a place frees, or will free sooner than it seemed.
 pub(super) async fn hand_on(
-    connection: &mut SqliteConnection,
+    connection: &mut Tx,
     tenant: TenantId,
     subject: &str,
     bucket: &str,
@@ -136,7 +139,7 @@ pub(super) async fn hand_on(
     .bind(bucket)
     .bind(micros(now - TURN_GRACE))
     .bind(LINE)
-    .fetch_all(&mut *connection)
+    .fetch_all(&mut **connection)
     .await
     .map_err(db)?;
     let Some(first) = waits.first() else { return Ok(()) };
@@ -158,7 +161,7 @@ pub(super) async fn hand_on(
         .bind(bucket)
         .bind(post)
         .bind(micros(due))
-        .execute(&mut *connection)
+        .execute(&mut **connection)
         .await
         .map_err(db)?;
         sqlx::query(
@@ -170,9 +173,10 @@ pub(super) async fn hand_on(
         )
         .bind(post)
         .bind(micros(due))
-        .execute(&mut *connection)
+        .execute(&mut **connection)
         .await
         .map_err(db)?;
+        connection.makes_due(JobKind::Publish);
     }
     Ok(())
 }

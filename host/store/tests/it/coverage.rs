@@ -63,6 +63,10 @@ impl Store for Counting {
         self.inner.backend()
     }
 
+    fn wakes(&self) -> &patchbay_app::wakes::Wakes {
+        self.inner.wakes()
+    }
+
     fn side_by_side(&self) -> usize {
         self.inner.side_by_side()
     }

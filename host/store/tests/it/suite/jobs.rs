@@ -1,14 +1,16 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use chrono::TimeDelta;
 use patchbay_app::{
-    model::{Job, JobKind, JobStatus, Lease},
-    store::{Claim, DeadFilter, JobEnd, JobStats, MAX_LOST, PageRequest, RefreshLease},
+    model::{Job, JobKind, JobStatus, Lease, SessionGrant, SessionStatus},
+    store::{Claim, Constraint, DeadFilter, JobEnd, JobStats, MAX_LOST, PageRequest, RefreshLease, StoreError},
 };
-use patchbay_core::JobId;
+use patchbay_core::{JobId, SessionId};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::deliveries::{endpoint, pushed};
@@ -507,6 +509,64 @@ pub async fn ended_jobs_are_purged_in_bounded_steps_with_their_webhooks(w: World
     assert_eq!(w.store.purge_jobs(w.now(), long_ago, 3).await.unwrap(), 0, "dead ones have a time of their own");
     assert_eq!(purge(3).await, 1);
     assert_eq!(w.inbox(waiting).await, None);
+}
+
+/// Whether the loops of a kind were called since this was asked last.
+async fn called(w: &World, kind: JobKind) -> bool {
+    timeout(Duration::ZERO, w.store.wakes().woken(&[kind])).await.is_ok()
+}
+
+async fn all_called(w: &World) -> Vec<JobKind> {
+    let mut kinds = Vec::new();
+    for kind in JobKind::ALL {
+        if called(w, kind).await {
+            kinds.push(kind);
+        }
+    }
+    kinds
+}
+
+pub async fn what_a_commit_makes_due_wakes_the_loops_of_its_kind(w: World) {
+    let account = w.account("remote-1").await;
+    all_called(&w).await;
+    w.post(&account, "key").await;
+    assert_eq!(all_called(&w).await, [JobKind::Publish]);
+    w.webhook("app").await;
+    assert_eq!(all_called(&w).await, [JobKind::Ingest]);
+    // An event, if somebody wants it pushed; a job of later does not count.
+    let disconnect = async || {
+        let mut revoke = w.job(TENANT, JobKind::Revoke, account.id.as_uuid());
+        revoke.run_at = Some(w.later(MINUTE));
+        let event = w.event("account.disconnected");
+        w.store.begin_disconnect(TENANT, account.id, "user", Some(&revoke), &event, &NOTE).await.unwrap();
+        all_called(&w).await
+    };
+    assert_eq!(disconnect().await, []);
+    w.connect_as(&w.new_account(TENANT, "remote-1")).await.unwrap();
+    endpoint(&w, TENANT, &["account.disconnected"]).await;
+    all_called(&w).await;
+    assert_eq!(disconnect().await, [JobKind::Deliver]);
+    assert!(w.store.wake_job(JobKind::Revoke, account.id.as_uuid()).await.unwrap());
+    assert_eq!(all_called(&w).await, [JobKind::Revoke]);
+}
+
+pub async fn what_is_taken_back_wakes_nobody(w: World) {
+    endpoint(&w, TENANT, &[]).await;
+    let account = w.new_account(TENANT, "remote-1");
+    let to = w.store.place_grant(&account).await.unwrap();
+    let session = SessionGrant {
+        id: SessionId::from_uuid(w.id()),
+        status: SessionStatus::Completed,
+        missing_scopes: Vec::new(),
+        code_hash: [5; 32],
+        code_until: w.later(MINUTE),
+    };
+    all_called(&w).await;
+    let refused = w.grant(to, &account, &w.tokens(to.next_version), Some(&session)).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(Constraint::SessionOver))), "{refused:?}");
+    assert_eq!(all_called(&w).await, []);
+    w.grant(to, &account, &w.tokens(to.next_version), None).await.unwrap();
+    assert!(called(&w, JobKind::Deliver).await);
 }
 
 /// Stores a post whose job has a concurrency key. Returns the job's target.

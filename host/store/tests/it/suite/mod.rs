@@ -152,6 +152,8 @@ suite! {
         a_returned_job_is_due_at_once_and_has_its_attempt_back,
         a_job_ends_as_its_worker_says,
         a_woken_job_is_due_now,
+        what_a_commit_makes_due_wakes_the_loops_of_its_kind,
+        what_is_taken_back_wakes_nobody,
         a_job_woken_while_it_runs_runs_once_more,
         storing_a_job_again_moves_it_forward_and_never_back,
         the_queue_is_counted,

@@ -192,14 +192,6 @@ impl App {
         })
     }
 
-    /// Tells waiting workers of this process that there may be jobs of these kinds to do. The store does so by itself for
-    /// what it commits.
-    pub fn wake(&self, kinds: &[JobKind]) {
-        for kind in kinds {
-            self.store.wakes().wake(*kind);
-        }
-    }
-
     /// Ends when there may be jobs of one of these kinds to do: this process has stored some. What was stored before this
     /// counts too, so that none is missed between a look for work and this.
     pub async fn woken(&self, kinds: &[JobKind]) {

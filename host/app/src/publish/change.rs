@@ -150,10 +150,7 @@ async fn store(
 ) -> Result<PostRecord, Problem> {
     match app.store.edit_post(wanted, event).await? {
         None => Err(Problem::not_found("post")),
-        Some(EditOutcome::Edited(post)) => {
-            app.wake(&[JobKind::Publish, JobKind::Deliver]);
-            Ok(*post)
-        }
+        Some(EditOutcome::Edited(post)) => Ok(*post),
         Some(EditOutcome::Changed) => Err(changed()),
         Some(EditOutcome::Duplicate(twin)) => Err(duplicate(twin)),
         Some(EditOutcome::TooLate(post)) => Err(refused(&post)),
@@ -174,14 +171,7 @@ pub async fn cancel(
     let event = post_event(app, post.id, "post.cancelled", json!({ "by": "tenant" }));
     match app.store.cancel_post(tenant, post.id, seen, &event).await? {
         None => Err(Problem::not_found("post")),
-        Some(CancelOutcome::Cancelled(post)) => {
-            app.wake(&[JobKind::Deliver]);
-            Ok(*post)
-        }
-        Some(CancelOutcome::Requested(post)) => {
-            app.wake(&[JobKind::Publish, JobKind::Deliver]);
-            Ok(*post)
-        }
+        Some(CancelOutcome::Cancelled(post) | CancelOutcome::Requested(post)) => Ok(*post),
         Some(CancelOutcome::Changed) => Err(changed()),
         Some(CancelOutcome::TooLate(post)) => {
             let detail = format!("It is {} already.", post.status);

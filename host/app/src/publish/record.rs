@@ -14,9 +14,7 @@ use super::{
 };
 use crate::{
     App, failpoint, limits,
-    model::{
-        CommitOutcome, Failure, Job, JobKind, NewEvent, ObservationSource, PostRecord, PostStatus, PostTransition,
-    },
+    model::{CommitOutcome, Failure, Job, NewEvent, ObservationSource, PostRecord, PostStatus, PostTransition},
     outbound::{Observed, SecretBag},
     store::{JobEnd, QuotaChange, StepRecord, StoreError},
     vault::{Place, VaultError},
@@ -134,10 +132,6 @@ pub(super) async fn record(
         failpoint::hit("pub.final");
     }
     app.store.record_step(job.lease(), &record).await?;
-    if !record.events.is_empty() {
-        // Those who send events need not find out by themselves.
-        app.wake(&[JobKind::Deliver]);
-    }
     failpoint::recorded(post.id);
     if status != post.status && !status.is_open() {
         failpoint::hit("pub.notified");

@@ -364,7 +364,6 @@ impl Request<'_> {
             Enqueued::Duplicate(twin) => return Err(duplicate(twin)),
         };
         failpoint::hit("pub.intent");
-        app.wake(&[JobKind::Publish, JobKind::Deliver]);
         Ok(stored)
     }
 

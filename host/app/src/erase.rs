@@ -104,7 +104,18 @@ pub(crate) async fn run(app: &Arc<App>, job: &Job) -> Result<(), StoreError> {
         .did(&app.env, AuditAction::ErasureEnded, erasure.tenant)
         .to(&erasure.id)
         .saying(json!({ "of": erasure.subject.as_str() }));
-    app.store.finish_erasure(lease, &erasure, &audit).await?;
+    // What has erased a tenant has nobody left to tell.
+    let event = (!whole).then(|| NewEvent {
+        id: EventId::from_uuid(app.env.ids.next()),
+        name: "erasure.finished".to_owned(),
+        dedupe_key: format!("{}:finished", erasure.id),
+        account: None,
+        post: None,
+        payload: json!({ "erasure_id": erasure.id, "of": erasure.subject.as_str() }),
+    });
+    app.store
+        .finish_erasure(lease, &erasure, event.as_ref(), &audit)
+        .await?;
     info!(erasure.id = %erasure.id, of = erasure.subject.as_str(), "Erased for good");
     Ok(())
 }

@@ -4,12 +4,17 @@ use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use patchbay_app::{
-    model::{Account, DeliveryEnd, DeliveryStatus, JobKind, NewJob, NextDelivery, PostRecord, PostStatus, TokenUpdate},
+    model::{
+        Account, DeliveryEnd, DeliveryStatus, JobKind, NewEvent, NewJob, NextDelivery, PostRecord, PostStatus,
+        TokenUpdate,
+    },
     store::{Cursor, JobEnd, Page, PageRequest, StepRecord, StoreError, StoreResult},
 };
-use patchbay_core::{DeliveryId, EndpointId, EventKind, IncomingEvent, JobId, PostId, Publication, TenantId};
+use patchbay_core::{
+    DeliveryId, EndpointId, EventId, EventKind, IncomingEvent, JobId, MediaId, PostId, Publication, TenantId,
+};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json as object};
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -140,6 +145,30 @@ pub(crate) fn delivery_job(id: JobId, tenant: TenantId, endpoint: EndpointId, de
         concurrency_key: Some(endpoint.to_string()),
         run_at: None,
         correlation_id: delivery.to_string(),
+    }
+}
+
+/// Says that an endpoint gets nothing more until its tenant turns it on again. It may be turned off more than once.
+pub(crate) fn endpoint_disabled(id: EventId, endpoint: EndpointId, code: &str, now: DateTime<Utc>) -> NewEvent {
+    NewEvent {
+        id,
+        name: "webhook_endpoint.disabled".to_owned(),
+        dedupe_key: format!("{endpoint}:disabled:{}", now.timestamp_micros()),
+        account: None,
+        post: None,
+        payload: object!({ "endpoint_id": endpoint, "code": code }),
+    }
+}
+
+/// Says that a stored file has come to the end of its time.
+pub(crate) fn media_expired(id: EventId, media: MediaId, label: Option<&str>) -> NewEvent {
+    NewEvent {
+        id,
+        name: "media.expired".to_owned(),
+        dedupe_key: format!("{media}:media.expired"),
+        account: None,
+        post: None,
+        payload: object!({ "media_id": media, "name": label }),
     }
 }
 

@@ -34,7 +34,7 @@ pub trait Deliveries {
     async fn outgoing(&self, tenant: TenantId, id: DeliveryId) -> StoreResult<Option<Outgoing>>;
 
     /// Ends the claim of a delivery's job, notes the attempt, and what it says about the endpoint: a success ends a time of
-    /// failures, anything else may begin one.
+    /// failures, anything else may begin one, or turn the endpoint off: then `webhook_endpoint.disabled` is appended.
     ///
     /// # Errors
     /// [`super::StoreError::Stale`]: the claim is gone, and nothing was written.

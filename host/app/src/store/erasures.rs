@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use patchbay_core::{AccountId, ErasureId, MediaId, TenantId};
 
 use super::StoreResult;
-use crate::model::{ErasedGrant, Erasure, Lease, NewAudit, NewErasure, NewJob, Upload};
+use crate::model::{ErasedGrant, Erasure, Lease, NewAudit, NewErasure, NewEvent, NewJob, Upload};
 
 /// Erasing for good. Each step is one transaction, which also counts in the receipt what it deletes, and needs the live
 /// lease of the erasure's job.
@@ -46,5 +46,11 @@ pub trait Erasures {
     async fn erase_tenant(&self, lease: Lease, erasure: &Erasure, limit: u32) -> StoreResult<u64>;
 
     /// Ends an erasure and its job, forgets the owner's name and the tenant's, and stores `audit`.
-    async fn finish_erasure(&self, lease: Lease, erasure: &Erasure, audit: &NewAudit) -> StoreResult<()>;
+    async fn finish_erasure(
+        &self,
+        lease: Lease,
+        erasure: &Erasure,
+        event: Option<&NewEvent>,
+        audit: &NewAudit,
+    ) -> StoreResult<()>;
 }

@@ -23,6 +23,6 @@ pub trait MediaRows {
     /// Moves a file's expiry, never back, so that a post that waits keeps its media.
     async fn keep_media(&self, tenant: TenantId, id: MediaId, until: DateTime<Utc>) -> StoreResult<()>;
 
-    /// Takes out at most `limit` expired files. The caller then deletes their bytes.
+    /// Takes out at most `limit` expired files, and appends `media.expired` for each. The caller then deletes their bytes.
     async fn purge_media(&self, limit: u32) -> StoreResult<Vec<MediaId>>;
 }

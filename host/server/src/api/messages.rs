@@ -226,6 +226,41 @@ pub struct PostMetricsUpdated {
     pub read_at: DateTime<Utc>,
 }
 
+/// A stored media file has come to the end of its time and is deleted.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MediaExpired {
+    /// The media file. Nothing can be posted with it any more.
+    #[schema(example = "med_0199f0a2b3c47d8e9f00112233445566")]
+    pub media_id: String,
+    /// What you called it.
+    pub name: Option<String>,
+}
+
+/// An erasure that you have asked for has come to its end.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ErasureFinished {
+    /// The erasure: `GET /api/erasures/{id}` shows its receipt.
+    #[schema(example = "era_0199f0a2b3c47d8e9f00112233445566")]
+    pub erasure_id: String,
+    /// What was erased: `owner` or `account`. Who that was is forgotten.
+    #[schema(example = "owner")]
+    pub of: String,
+}
+
+/// An endpoint of yours is turned off, since it has failed for days or has said that it is gone. Others learn of it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookEndpointDisabled {
+    /// The endpoint.
+    #[schema(example = "ep_0199f0a2b3c47d8e9f00112233445566")]
+    pub endpoint_id: String,
+    /// Why, as `disabled_code` of the endpoint says.
+    #[schema(example = "gone")]
+    pub code: String,
+}
+
 /// An endpoint is tried out.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -292,6 +327,15 @@ pub const KINDS: &[Kind] = &[
     kind::<PostMetricsUpdated>(
         "post.metrics_updated",
         "Numbers of a post have changed; sent only to endpoints that name it or take all (`*`)",
+    ),
+    kind::<MediaExpired>(
+        "media.expired",
+        "A stored media file is deleted, since its time is over",
+    ),
+    kind::<ErasureFinished>("erasure.finished", "An erasure of an owner or an account has ended"),
+    kind::<WebhookEndpointDisabled>(
+        "webhook_endpoint.disabled",
+        "An endpoint is turned off, since it has failed for too long or is gone",
     ),
     kind::<WebhookTest>("webhook.test", "An endpoint is tried out"),
 ];

@@ -6,7 +6,7 @@ use patchbay_app::{
     model::{Delivery, DeliveryEnd, DeliveryStatus, JobKind, Lease, NewAudit, NewEvent, NextDelivery, Outgoing},
     store::{Cursor, Deliveries, DeliveryFilter, Page, PageRequest, StoreError, StoreResult},
 };
-use patchbay_core::{DeliveryId, EndpointId, JobId, ProviderId, TenantId};
+use patchbay_core::{DeliveryId, EndpointId, EventId, JobId, ProviderId, TenantId};
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
@@ -14,13 +14,13 @@ use super::{
     PostgresStore, Tx,
     audits::append,
     close,
-    events::insert_own_event,
+    events::{add_own_event, insert_own_event},
     jobs::{end_claim, hold, move_job},
     outbox::{Pushed, add_deliveries},
 };
 use crate::{
     error::db,
-    rows::{self, delivery_columns, endpoint_columns, event_columns},
+    rows::{self, Cells, delivery_columns, endpoint_columns, event_columns},
     values,
 };
 
@@ -84,7 +84,7 @@ impl Deliveries for PostgresStore {
         let mut tx = self.begin().await?;
         let done = async {
             let now = hold(self, &mut tx, lease, Some(tenant), JobKind::Deliver, id.as_uuid()).await?;
-            note_endpoint(&mut tx, tenant, id, end, now).await?;
+            note_endpoint(self, &mut tx, tenant, id, end, now).await?;
             note_attempt(&mut tx, tenant, id, end, now).await?;
             if end_claim(&mut tx, lease, &values::delivery_job_end(end), Some(now)).await? {
                 Ok(())
@@ -281,9 +281,10 @@ async fn read(connection: &mut PgConnection, tenant: TenantId, id: DeliveryId) -
     row.as_ref().map(rows::delivery).transpose()
 }
 
-/// What an attempt says about the endpoint.
+/// What an attempt says about the endpoint. One that is turned off by it is told of.
 async fn note_endpoint(
-    connection: &mut PgConnection,
+    store: &PostgresStore,
+    connection: &mut Tx,
     tenant: TenantId,
     id: DeliveryId,
     end: &DeliveryEnd,
@@ -300,11 +301,11 @@ async fn note_endpoint(
         .bind(tenant.as_uuid())
         .bind(id.as_uuid())
         .bind(end.seen)
-        .execute(connection)
+        .execute(&mut **connection)
         .await
         .map_err(db)?;
     } else if end.attempt.is_some() {
-        sqlx::query(
+        let noted = sqlx::query(
             "UPDATE webhook_endpoints
              SET failing_since = CASE WHEN $3::text IS NULL THEN COALESCE(failing_since, $4) END,
                  status = CASE WHEN $3::text IS NULL THEN status ELSE 'disabled' END,
@@ -313,16 +314,22 @@ async fn note_endpoint(
              WHERE tenant_id = $1
                  AND id = (SELECT endpoint_id FROM deliveries WHERE tenant_id = $1 AND id = $2)
                  AND status = 'enabled' AND (failing_since IS NULL OR $3::text IS NOT NULL)
-                 AND updated_at = $5",
+                 AND updated_at = $5
+             RETURNING id",
         )
         .bind(tenant.as_uuid())
         .bind(id.as_uuid())
         .bind(end.disable)
         .bind(now)
         .bind(end.seen)
-        .execute(connection)
+        .fetch_optional(&mut **connection)
         .await
         .map_err(db)?;
+        if let (Some(row), Some(code)) = (noted, end.disable) {
+            let endpoint = EndpointId::from_uuid(Cells::of(&row, "webhook_endpoints").uuid("id")?);
+            let event = values::endpoint_disabled(EventId::from_uuid(store.ids.next()), endpoint, code, now);
+            add_own_event(store, connection, tenant, &ProviderId::patchbay(), &event, now).await?;
+        }
     }
     Ok(())
 }

@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 use patchbay_app::{
-    model::{ErasedGrant, Erasure, JobKind, Lease, NewAudit, NewErasure, NewJob, Subject, Upload},
+    model::{ErasedGrant, Erasure, JobKind, Lease, NewAudit, NewErasure, NewEvent, NewJob, Subject, Upload},
     store::{Erasures, JobEnd, StoreError, StoreResult},
 };
-use patchbay_core::{AccountId, ErasureId, MediaId, TenantId};
+use patchbay_core::{AccountId, ErasureId, MediaId, ProviderId, TenantId};
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
@@ -14,6 +14,7 @@ use super::{
     accounts::erase,
     audits::append,
     close,
+    events::add_own_event,
     jobs::{end_claim, hold, put_job},
 };
 use crate::{
@@ -265,7 +266,13 @@ impl Erasures for PostgresStore {
         close(tx, end).await
     }
 
-    async fn finish_erasure(&self, lease: Lease, erasure: &Erasure, audit: &NewAudit) -> StoreResult<()> {
+    async fn finish_erasure(
+        &self,
+        lease: Lease,
+        erasure: &Erasure,
+        event: Option<&NewEvent>,
+        audit: &NewAudit,
+    ) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         let end = async {
             let now = held(self, &mut tx, lease, erasure).await?;
@@ -286,6 +293,9 @@ impl Erasures for PostgresStore {
             }
             if !end_claim(&mut tx, lease, &JobEnd::Done, self.test_time()).await? {
                 return Err(StoreError::Stale);
+            }
+            if let Some(event) = event {
+                add_own_event(self, &mut tx, erasure.tenant, &ProviderId::patchbay(), event, now).await?;
             }
             append(self, &mut tx, audit).await?;
             Ok(())

@@ -6,14 +6,14 @@ use patchbay_app::{
     model::Media,
     store::{Cursor, MediaRows, Page, PageRequest, StoreResult},
 };
-use patchbay_core::{MediaId, TenantId};
-use sqlx::{Postgres, QueryBuilder, Row};
+use patchbay_core::{EventId, MediaId, ProviderId, TenantId};
+use sqlx::{Postgres, QueryBuilder, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::PostgresStore;
+use super::{PostgresStore, Tx, close, events::add_own_event};
 use crate::{
     error::db,
-    rows::{self, media_columns},
+    rows::{self, Cells, media_columns},
     values,
 };
 
@@ -103,26 +103,52 @@ impl MediaRows for PostgresStore {
     }
 
     async fn purge_media(&self, limit: u32) -> StoreResult<Vec<MediaId>> {
-        let rows = sqlx::query(
-            "WITH gone AS (
-                 SELECT tenant_id, id
-                 FROM media
-                 WHERE expires_at < COALESCE($1, now())
-                 ORDER BY expires_at
-                 LIMIT $2
-                 FOR UPDATE SKIP LOCKED)
-             DELETE FROM media
-             USING gone
-             WHERE media.tenant_id = gone.tenant_id AND media.id = gone.id
-             RETURNING media.id",
-        )
-        .bind(self.test_time())
-        .bind(i64::from(limit))
-        .fetch_all(&self.pool)
-        .await
-        .map_err(db)?;
-        rows.iter()
-            .map(|row| Ok(MediaId::from_uuid(row.try_get::<Uuid, _>("id").map_err(db)?)))
-            .collect()
+        let mut tx = self.begin().await?;
+        let end = async {
+            let now = self.time(&mut tx).await?;
+            let rows = sqlx::query(
+                "WITH gone AS (
+                     SELECT tenant_id, id
+                     FROM media
+                     WHERE expires_at < $1
+                     ORDER BY expires_at
+                     LIMIT $2
+                     FOR UPDATE SKIP LOCKED)
+                 DELETE FROM media
+                 USING gone
+                 WHERE media.tenant_id = gone.tenant_id AND media.id = gone.id
+                 RETURNING media.tenant_id, media.id, media.label",
+            )
+            .bind(now)
+            .bind(i64::from(limit))
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(db)?;
+            self.tell_expired(&mut tx, &rows, now).await
+        }
+        .await;
+        close(tx, end).await
+    }
+}
+
+impl PostgresStore {
+    /// Tells of files that were taken out, in the order of their ids.
+    async fn tell_expired(&self, tx: &mut Tx, rows: &[PgRow], now: DateTime<Utc>) -> StoreResult<Vec<MediaId>> {
+        let mut gone = Vec::with_capacity(rows.len());
+        for row in rows {
+            let cells = Cells::of(row, "media");
+            let tenant = TenantId::from_uuid(cells.uuid("tenant_id")?);
+            gone.push((
+                MediaId::from_uuid(cells.uuid("id")?),
+                tenant,
+                cells.maybe_text("label")?,
+            ));
+        }
+        gone.sort_unstable_by_key(|(id, ..)| *id);
+        for (id, tenant, label) in &gone {
+            let event = values::media_expired(EventId::from_uuid(self.ids.next()), *id, label.as_deref());
+            add_own_event(self, tx, *tenant, &ProviderId::patchbay(), &event, now).await?;
+        }
+        Ok(gone.into_iter().map(|(id, ..)| id).collect())
     }
 }

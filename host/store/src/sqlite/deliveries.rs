@@ -6,21 +6,21 @@ use patchbay_app::{
     model::{Delivery, DeliveryEnd, DeliveryStatus, JobKind, Lease, NewAudit, NewEvent, NextDelivery, Outgoing},
     store::{Cursor, Deliveries, DeliveryFilter, Page, PageRequest, StoreError, StoreResult},
 };
-use patchbay_core::{DeliveryId, EndpointId, JobId, ProviderId, TenantId};
+use patchbay_core::{DeliveryId, EndpointId, EventId, JobId, ProviderId, TenantId};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{
     SqliteStore, Tx,
     audits::append,
-    events::insert_own_event,
+    events::{add_own_event, insert_own_event},
     jobs::{end_claim, hold, move_job},
     maybe_micros, micros,
     outbox::{Pushed, add_delivery},
 };
 use crate::{
     error::db,
-    rows::{self, delivery_columns, endpoint_columns, event_columns},
+    rows::{self, Cells, delivery_columns, endpoint_columns, event_columns},
     values,
 };
 
@@ -84,7 +84,7 @@ impl Deliveries for SqliteStore {
         let mut tx = self.begin().await?;
         let now = self.time();
         hold(&mut tx, lease, Some(tenant), JobKind::Deliver, id.as_uuid(), now).await?;
-        note_endpoint(&mut tx, tenant, id, end, now).await?;
+        note_endpoint(self, &mut tx, tenant, id, end, now).await?;
         note_attempt(&mut tx, tenant, id, end, now).await?;
         if !end_claim(&mut tx, lease, &values::delivery_job_end(end), now).await? {
             return Err(StoreError::Stale);
@@ -255,9 +255,10 @@ async fn read(connection: &mut SqliteConnection, tenant: TenantId, id: DeliveryI
     row.as_ref().map(rows::delivery).transpose()
 }
 
-/// What an attempt says about the endpoint.
+/// What an attempt says about the endpoint. One that is turned off by it is told of.
 async fn note_endpoint(
-    connection: &mut SqliteConnection,
+    store: &SqliteStore,
+    connection: &mut Tx,
     tenant: TenantId,
     id: DeliveryId,
     end: &DeliveryEnd,
@@ -274,11 +275,11 @@ async fn note_endpoint(
         .bind(tenant.as_uuid())
         .bind(id.as_uuid())
         .bind(micros(end.seen))
-        .execute(connection)
+        .execute(&mut **connection)
         .await
         .map_err(db)?;
     } else if end.attempt.is_some() {
-        sqlx::query(
+        let noted = sqlx::query(
             "UPDATE webhook_endpoints
              SET failing_since = CASE WHEN $3 IS NULL THEN COALESCE(failing_since, $4) END,
                  status = CASE WHEN $3 IS NULL THEN status ELSE 'disabled' END,
@@ -287,16 +288,22 @@ async fn note_endpoint(
              WHERE tenant_id = $1
                  AND id = (SELECT endpoint_id FROM deliveries WHERE tenant_id = $1 AND id = $2)
                  AND status = 'enabled' AND (failing_since IS NULL OR $3 IS NOT NULL)
-                 AND updated_at = $5",
+                 AND updated_at = $5
+             RETURNING id",
         )
         .bind(tenant.as_uuid())
         .bind(id.as_uuid())
         .bind(end.disable)
         .bind(micros(now))
         .bind(micros(end.seen))
-        .execute(connection)
+        .fetch_optional(&mut **connection)
         .await
         .map_err(db)?;
+        if let (Some(row), Some(code)) = (noted, end.disable) {
+            let endpoint = EndpointId::from_uuid(Cells::of(&row, "webhook_endpoints").uuid("id")?);
+            let event = values::endpoint_disabled(EventId::from_uuid(store.ids.next()), endpoint, code, now);
+            add_own_event(store, connection, tenant, &ProviderId::patchbay(), &event, now).await?;
+        }
     }
     Ok(())
 }

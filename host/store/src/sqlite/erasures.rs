@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 use patchbay_app::{
-    model::{ErasedGrant, Erasure, JobKind, Lease, NewAudit, NewErasure, NewJob, Subject, Upload},
+    model::{ErasedGrant, Erasure, JobKind, Lease, NewAudit, NewErasure, NewEvent, NewJob, Subject, Upload},
     store::{Erasures, JobEnd, StoreError, StoreResult},
 };
-use patchbay_core::{AccountId, ErasureId, MediaId, TenantId};
+use patchbay_core::{AccountId, ErasureId, MediaId, ProviderId, TenantId};
 use sqlx::{SqliteConnection, types::Json};
 use uuid::Uuid;
 
@@ -13,6 +13,7 @@ use super::{
     SqliteStore,
     accounts::erase,
     audits::append,
+    events::add_own_event,
     jobs::{end_claim, hold, put_job},
     micros,
 };
@@ -256,7 +257,13 @@ impl Erasures for SqliteStore {
         Ok(0)
     }
 
-    async fn finish_erasure(&self, lease: Lease, erasure: &Erasure, audit: &NewAudit) -> StoreResult<()> {
+    async fn finish_erasure(
+        &self,
+        lease: Lease,
+        erasure: &Erasure,
+        event: Option<&NewEvent>,
+        audit: &NewAudit,
+    ) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         let now = held(self, &mut tx, lease, erasure).await?;
         sqlx::query("UPDATE erasures SET finished_at = $2, owner = NULL WHERE id = $1")
@@ -276,6 +283,9 @@ impl Erasures for SqliteStore {
         }
         if !end_claim(&mut tx, lease, &JobEnd::Done, now).await? {
             return Err(StoreError::Stale);
+        }
+        if let Some(event) = event {
+            add_own_event(self, &mut tx, erasure.tenant, &ProviderId::patchbay(), event, now).await?;
         }
         append(self, &mut tx, audit).await?;
         tx.commit().await.map_err(db)

@@ -6,14 +6,13 @@ use patchbay_app::{
     model::Media,
     store::{Cursor, MediaRows, Page, PageRequest, StoreResult},
 };
-use patchbay_core::{MediaId, TenantId};
-use sqlx::{QueryBuilder, Row, Sqlite};
-use uuid::Uuid;
+use patchbay_core::{EventId, MediaId, ProviderId, TenantId};
+use sqlx::{QueryBuilder, Sqlite, sqlite::SqliteRow};
 
-use super::{SqliteStore, micros};
+use super::{SqliteStore, Tx, events::add_own_event, micros};
 use crate::{
     error::db,
-    rows::{self, media_columns},
+    rows::{self, Cells, media_columns},
     values,
 };
 
@@ -101,19 +100,43 @@ impl MediaRows for SqliteStore {
     }
 
     async fn purge_media(&self, limit: u32) -> StoreResult<Vec<MediaId>> {
+        let mut tx = self.begin().await?;
+        let now = self.time();
         let rows = sqlx::query(
             "DELETE FROM media
              WHERE (tenant_id, id) IN
                  (SELECT tenant_id, id FROM media WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)
-             RETURNING id",
+             RETURNING tenant_id, id, label",
         )
-        .bind(micros(self.time()))
+        .bind(micros(now))
         .bind(i64::from(limit))
-        .fetch_all(&self.writer)
+        .fetch_all(&mut *tx)
         .await
         .map_err(db)?;
-        rows.iter()
-            .map(|row| Ok(MediaId::from_uuid(row.try_get::<Uuid, _>("id").map_err(db)?)))
-            .collect()
+        let gone = self.tell_expired(&mut tx, &rows, now).await?;
+        tx.commit().await.map_err(db)?;
+        Ok(gone)
+    }
+}
+
+impl SqliteStore {
+    /// Tells of files that were taken out, in the order of their ids.
+    async fn tell_expired(&self, tx: &mut Tx, rows: &[SqliteRow], now: DateTime<Utc>) -> StoreResult<Vec<MediaId>> {
+        let mut gone = Vec::with_capacity(rows.len());
+        for row in rows {
+            let cells = Cells::of(row, "media");
+            let tenant = TenantId::from_uuid(cells.uuid("tenant_id")?);
+            gone.push((
+                MediaId::from_uuid(cells.uuid("id")?),
+                tenant,
+                cells.maybe_text("label")?,
+            ));
+        }
+        gone.sort_unstable_by_key(|(id, ..)| *id);
+        for (id, tenant, label) in &gone {
+            let event = values::media_expired(EventId::from_uuid(self.ids.next()), *id, label.as_deref());
+            add_own_event(self, tx, *tenant, &ProviderId::patchbay(), &event, now).await?;
+        }
+        Ok(gone.into_iter().map(|(id, ..)| id).collect())
     }
 }

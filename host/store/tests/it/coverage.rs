@@ -176,7 +176,7 @@ counted! {
         tenant_uploads(tenant: TenantId, limit: u32) -> Vec<Upload>;
         erase_uploads(lease: Lease, erasure: &Erasure, uploads: &[MediaId]) -> ();
         erase_tenant(lease: Lease, erasure: &Erasure, limit: u32) -> u64;
-        finish_erasure(lease: Lease, erasure: &Erasure, audit: &NewAudit) -> ();
+        finish_erasure(lease: Lease, erasure: &Erasure, event: Option<&NewEvent>, audit: &NewAudit) -> ();
     }
     Events {
         store_inbox(webhooks: &[NewWebhook]) -> Vec<StoredInbox>;

@@ -5,7 +5,7 @@ use patchbay_app::{
         Attempt, AttemptResult, Delivery, DeliveryEnd, DeliveryStatus, Endpoint, EndpointChange, EndpointStatus, EventNames,
         Job, JobKind, NextDelivery, SealedSecret,
     },
-    store::{DeliveryFilter, JobEnd, PageRequest},
+    store::{DeliveryFilter, EventFilter, JobEnd, PageRequest},
 };
 use patchbay_core::{DeliveryId, EndpointId, EventKind, TenantId};
 
@@ -287,6 +287,11 @@ pub async fn an_attempt_is_noted_with_what_it_says_of_its_endpoint(w: World) {
     let held = w.store.outgoing(TENANT, next.id).await.unwrap().unwrap();
     assert_eq!((held.delivery.status, held.delivery.attempts, held.delivery.last), (DeliveryStatus::Held, 0, None));
     assert_eq!(held.endpoint.status, disabled);
+    // It is told of once, and by the attempt that turned it off.
+    let told = w.store.events(TENANT, &EventFilter::default(), ALL).await.unwrap().items;
+    let told: Vec<_> = told.iter().filter(|event| event.name == "webhook_endpoint.disabled").collect();
+    let payload = serde_json::json!({ "endpoint_id": at.id, "code": "gone" });
+    assert_eq!(told.iter().map(|event| &event.payload).collect::<Vec<_>>(), [&payload]);
 }
 
 pub async fn deliveries_are_sent_again_one_or_many(w: World) {

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use patchbay_app::{
     model::{DataKey, DataKeyState, ErasedGrant, Erasure, GrantEnd, JobKind, JobStatus, NewErasure, Subject},
-    store::{Constraint, JobEnd, PageRequest, StoreError},
+    store::{Constraint, EventFilter, JobEnd, PageRequest, StoreError},
 };
 use patchbay_core::{AccountId, ErasureId, TenantId};
 
@@ -70,7 +70,7 @@ pub async fn an_account_is_erased_step_by_step_and_counted(w: World) {
     assert!(steps >= 3, "three posts go in two steps, and the account in one: {steps}");
     assert_eq!(w.store.account(TENANT, account.id).await.unwrap(), None);
     w.advance(SECOND);
-    w.store.finish_erasure(job.lease(), &erasure, &NOTE).await.unwrap();
+    w.store.finish_erasure(job.lease(), &erasure, None, &NOTE).await.unwrap();
     let receipt = w.store.erasure(erasure.id).await.unwrap().unwrap();
     assert_eq!(receipt.finished_at, Some(w.now()));
     assert_eq!(receipt.grants, std::slice::from_ref(&grant));
@@ -91,7 +91,7 @@ pub async fn an_account_is_erased_step_by_step_and_counted(w: World) {
     assert_stale(w.store.erase_uploads(lease, &erasure, &[]).await);
     assert_stale(w.store.erase_tenant(lease, &erasure, 9).await);
     assert_stale(w.store.destroy_data_keys(lease, &erasure).await);
-    assert_stale(w.store.finish_erasure(lease, &erasure, &NOTE).await);
+    assert_stale(w.store.finish_erasure(lease, &erasure, None, &NOTE).await);
 }
 
 pub async fn an_owners_name_is_forgotten_at_the_end(w: World) {
@@ -102,7 +102,11 @@ pub async fn an_owners_name_is_forgotten_at_the_end(w: World) {
     assert_eq!(erasure.subject, owner);
     let job = w.claimed(JobKind::Erase).await;
     while w.store.erase_account(job.lease(), &erasure, account.id, 9).await.unwrap() > 0 {}
-    w.store.finish_erasure(job.lease(), &erasure, &NOTE).await.unwrap();
+    let finished = w.event("erasure.finished");
+    w.store.finish_erasure(job.lease(), &erasure, Some(&finished), &NOTE).await.unwrap();
+    let told = w.store.events(TENANT, &EventFilter::default(), PageRequest { after: None, limit: 9 }).await.unwrap();
+    assert_eq!(told.items.iter().filter(|event| event.name == "erasure.finished").count(), 1);
+    assert_stale(w.store.finish_erasure(job.lease(), &erasure, Some(&finished), &NOTE).await);
     let receipt = w.store.erasure(erasure.id).await.unwrap().unwrap();
     assert_eq!(receipt.subject, Subject::Owner(None));
     assert_eq!(begin(&w, TENANT, owner.clone()).await, Some(receipt));
@@ -171,7 +175,7 @@ pub async fn a_tenant_is_erased_with_its_keys_and_its_name(w: World) {
     w.store.erase_uploads(lease, &erasure, &[upload.id]).await.unwrap();
     assert_eq!(w.store.tenant_uploads(tenant, 9).await.unwrap(), []);
     while w.store.erase_tenant(lease, &erasure, 1).await.unwrap() > 0 {}
-    w.store.finish_erasure(lease, &erasure, &NOTE).await.unwrap();
+    w.store.finish_erasure(lease, &erasure, None, &NOTE).await.unwrap();
 
     let receipt = w.store.erasure(erasure.id).await.unwrap().unwrap();
     let events = receipt.counts["events"];

@@ -1,5 +1,9 @@
-use patchbay_app::model::Media;
+use patchbay_app::{
+    model::Media,
+    store::{EventFilter, PageRequest},
+};
 use patchbay_core::{MediaId, MediaInfo, MediaKind, TenantId};
+use serde_json::json;
 
 use crate::harness::{MINUTE, SECOND, TENANT, World};
 
@@ -15,6 +19,11 @@ pub async fn a_file_is_kept_until_it_expires(w: World) {
     assert_eq!(w.store.media_bytes(TENANT).await.unwrap(), 10);
     assert_eq!(w.store.purge_media(10).await.unwrap(), [media.id]);
     assert_eq!(w.store.media_bytes(TENANT).await.unwrap(), 0);
+    // Its tenant is told, once.
+    assert!(w.store.purge_media(10).await.unwrap().is_empty());
+    let told = w.store.events(TENANT, &EventFilter::default(), PageRequest { after: None, limit: 9 }).await.unwrap();
+    let [event] = &told.items[..] else { panic!("{told:?}") };
+    assert_eq!((&*event.name, &event.payload["media_id"]), ("media.expired", &json!(media.id)));
 }
 
 pub async fn keeping_a_file_never_shortens_its_life(w: World) {

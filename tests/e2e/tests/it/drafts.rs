@@ -146,8 +146,10 @@ async fn a_draft_has_its_time_and_may_get_another_when_it_is_published() {
     publish(&world.api, &second, &json!({}))
         .await
         .problem(409, "duplicate_content");
-    let both = json!({ "scheduled_at": null, "scheduled_local": { "date_time": "2027-03-29T02:30:00", "time_zone": "Europe/Berlin" } });
-    publish(&world.api, &second, &both).await.with(202);
+    let local = json!({ "date_time": "2027-03-29T02:30:00", "time_zone": "Europe/Berlin" });
+    let meant = json!({ "scheduled_at": null, "scheduled_local": local, "allow_duplicate": true });
+    let queued = publish(&world.api, &second, &meant).await.with(202);
+    assert_eq!(queued["scheduled_at"], "2027-03-29T00:30:00Z");
     world.api.delete(&format!("{POSTS}/{second}")).await.with(202);
     world.advance(DAY);
     world.published(&first).await;

@@ -6,10 +6,11 @@ use std::{
 };
 
 use patchbay_core::{ErrorKind, ProviderError};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, component::Linker};
 
 use crate::{
+    background::Background,
     bindings,
     cache::Cache,
     limits::{Limits, TICK},
@@ -39,7 +40,8 @@ pub(crate) struct Shared {
     pub(crate) linker: Linker<State>,
     pub(crate) limits: Limits,
     pub(crate) cache: Option<Cache>,
-    places: Semaphore,
+    pub(crate) background: Background,
+    places: Arc<Semaphore>,
     ticker: Arc<Ticker>,
 }
 
@@ -67,10 +69,13 @@ impl Engine {
         let mut linker = Linker::new(&engine);
         bindings::Provider::add_to_linker::<_, wasmtime::component::HasSelf<State>>(&mut linker, |state| state)
             .map_err(EngineError::of)?;
+        let threads = |error: std::io::Error| EngineError(error.to_string());
+        let background = Background::start().map_err(threads)?;
         let ticker = Arc::new(Ticker::default());
-        Ticker::start(ticker.clone(), engine.clone()).map_err(|error| EngineError(error.to_string()))?;
+        Ticker::start(ticker.clone(), engine.clone()).map_err(threads)?;
         Ok(Self(Arc::new(Shared {
-            places: Semaphore::new(limits.calls as usize),
+            background,
+            places: Arc::new(Semaphore::new(limits.calls as usize)),
             engine,
             linker,
             limits,
@@ -88,24 +93,25 @@ impl Engine {
 
 impl Shared {
     /// A place for a call, when one is free.
-    pub(crate) async fn enter(&self) -> Result<Entered<'_>, ProviderError> {
+    pub(crate) async fn enter(self: &Arc<Self>) -> Result<Entered, ProviderError> {
         let place = self
             .places
-            .acquire()
+            .clone()
+            .acquire_owned()
             .await
             .map_err(|_| ProviderError::new(ErrorKind::Retryable, "component_stopped", "the engine is closed"))?;
         Ok(self.entered(Some(place)))
     }
 
     /// For a call that cannot wait.
-    pub(crate) fn enter_inline(&self) -> Entered<'_> {
-        self.entered(self.places.try_acquire().ok())
+    pub(crate) fn enter_inline(self: &Arc<Self>) -> Entered {
+        self.entered(self.places.clone().try_acquire_owned().ok())
     }
 
-    fn entered<'a>(&'a self, place: Option<SemaphorePermit<'a>>) -> Entered<'a> {
+    fn entered(self: &Arc<Self>, place: Option<OwnedSemaphorePermit>) -> Entered {
         self.ticker.change(|running| running + 1);
         Entered {
-            shared: self,
+            shared: self.clone(),
             _place: place,
         }
     }
@@ -118,12 +124,12 @@ impl Drop for Shared {
 }
 
 /// A call that runs.
-pub(crate) struct Entered<'a> {
-    shared: &'a Shared,
-    _place: Option<SemaphorePermit<'a>>,
+pub(crate) struct Entered {
+    shared: Arc<Shared>,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
-impl Drop for Entered<'_> {
+impl Drop for Entered {
     fn drop(&mut self) {
         self.shared.ticker.change(|running| running - 1);
     }

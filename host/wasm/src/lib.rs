@@ -10,6 +10,7 @@
 //!
 //! One line of the WIT package has one adapter, `v0_1`.
 
+mod background;
 mod bindings;
 mod cache;
 #[path = "../../../core/wit/cross.rs"]

@@ -58,7 +58,9 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = 2 << 10;
 pub(crate) const TICK: Duration = Duration::from_millis(2);
 /// Ticks for a call that cannot be waited for, such as `validate`: it holds a thread of the host.
 pub(crate) const INLINE_TICKS: u64 = 100;
-/// Ticks that a call may compute at full speed. Usual ones take less than one.
+/// Ticks that a call may compute where it began, before it goes on behind all other work. Usual ones take less than one.
+pub(crate) const FRONT_TICKS: u64 = 2;
+/// Ticks that a call may compute at full speed.
 pub(crate) const FULL_SPEED_TICKS: u64 = 25;
 /// Pause after each further tick, so that whoever computes long leaves most of its thread to others.
 const PAUSE: Duration = Duration::from_millis(8);

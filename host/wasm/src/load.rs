@@ -90,7 +90,7 @@ pub(crate) struct Loaded {
 }
 
 impl Engine {
-    /// Loads a component. Takes its code from the cache, or compiles it on a thread for such work.
+    /// Loads a component. Takes its code from the cache, or compiles it behind all other work.
     ///
     /// # Errors
     /// It cannot be used, whatever its settings.
@@ -102,7 +102,7 @@ impl Engine {
         check_header(&bytes)?;
         let within = limits.compile;
         let engine = self.clone();
-        let compiled = tokio::task::spawn_blocking(move || engine.compile(&bytes));
+        let compiled = self.0.background.run(move || engine.compile(&bytes));
         match tokio::time::timeout(within, compiled).await {
             Ok(Ok(component)) => component,
             Ok(Err(error)) => Err(Refused::new(

@@ -3,14 +3,14 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use patchbay_core::{HttpRequest, HttpResponse, TransportError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 use wasmtime::{Result, UpdateDeadline};
 
 use crate::{
     bindings::patchbay::provider::{http, log, types},
     cross::Cross,
-    limits::{FULL_SPEED_TICKS, INLINE_TICKS, Limits},
+    limits::{FRONT_TICKS, FULL_SPEED_TICKS, INLINE_TICKS, Limits},
     log_rate::LogRate,
 };
 
@@ -47,11 +47,11 @@ pub(crate) struct State {
     name: Arc<str>,
     /// The call's transport, unless it may not call the platform.
     asks: Option<mpsc::Sender<Ask>>,
-    ticks_left: u64,
-    /// Of those, how many are at full speed.
-    full_speed_left: u64,
+    /// Who is told when it computes long. Nobody, if the call cannot be waited for.
+    long: Option<Arc<Notify>>,
+    ticks: u64,
+    most_ticks: u64,
     pause: Duration,
-    inline: bool,
     http_left: u32,
     lines_left: u32,
     /// What is left, of all memories and tables together.
@@ -62,14 +62,18 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(name: Arc<str>, rate: Arc<LogRate>, limits: &Limits, inline: bool) -> Self {
+    pub(crate) fn new(name: Arc<str>, rate: Arc<LogRate>, limits: &Limits, long: Option<Arc<Notify>>) -> Self {
+        let most_ticks = match long {
+            None => INLINE_TICKS,
+            Some(_) => limits.cpu_ticks(),
+        };
         Self {
             name,
             asks: None,
-            ticks_left: if inline { INLINE_TICKS } else { limits.cpu_ticks() },
-            full_speed_left: FULL_SPEED_TICKS,
+            long,
+            ticks: 0,
+            most_ticks,
             pause: limits.pause(),
-            inline,
             http_left: limits.http_calls,
             lines_left: limits.log_lines,
             memory_bytes: limits.memory_bytes,
@@ -83,18 +87,20 @@ impl State {
         self.asks = Some(asks);
     }
 
-    /// The guest was found running at a tick. It goes behind whatever else waits for this thread, and after a while it
-    /// pauses too.
+    /// The guest was found running at a tick. It lets go of its thread, of which it is taken when this happens again; and
+    /// after a while it pauses too.
     pub(crate) fn tick(&mut self) -> Result<UpdateDeadline> {
-        self.ticks_left = self.ticks_left.saturating_sub(1);
-        if self.ticks_left == 0 {
+        self.ticks += 1;
+        if self.ticks >= self.most_ticks {
             return Err(Limit::Cpu.into());
         }
-        if self.inline {
+        let Some(long) = &self.long else {
             return Ok(UpdateDeadline::Continue(1));
+        };
+        if self.ticks == FRONT_TICKS {
+            long.notify_one();
         }
-        self.full_speed_left = self.full_speed_left.saturating_sub(1);
-        Ok(if self.full_speed_left > 0 {
+        Ok(if self.ticks < FULL_SPEED_TICKS {
             UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
         } else {
             UpdateDeadline::YieldCustom(1, Box::pin(tokio::time::sleep(self.pause)))
@@ -181,7 +187,7 @@ mod tests {
             memory_bytes: 4 * MIB,
             ..Limits::default()
         };
-        let mut state = State::new("x".into(), Arc::new(LogRate::new(1)), &limits, false);
+        let mut state = State::new("x".into(), Arc::new(LogRate::new(1)), &limits, None);
         let mut grow = |from: usize, to: usize| state.memory_growing(from * MIB, to * MIB, None);
         assert!(grow(0, 1).unwrap(), "the first");
         assert!(grow(0, 1).unwrap(), "the second");

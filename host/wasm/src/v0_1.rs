@@ -15,16 +15,17 @@ use patchbay_core::{
     WebhookRequest, WebhookSource, WhoActs,
 };
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Instant, sleep_until},
 };
 use url::Url;
 use wasmtime::{Store, Trap};
 
 use crate::{
+    background::Work,
     bindings,
     cross::{Cross, Malformed},
-    engine::Entered,
+    engine::{Entered, Shared},
     limits::{MAX_CODE_BYTES, MAX_MANIFEST_BYTES, MAX_MESSAGE_BYTES},
     load::{Component, Refused, check_manifest},
     state::{Ask, Limit, State},
@@ -33,12 +34,18 @@ use crate::{
 
 /// A component with its settings: a provider.
 pub struct Guest {
-    component: Component,
-    name: Arc<str>,
-    settings: String,
+    opening: Opening,
     manifest: Manifest,
     capabilities: wit::Capabilities,
     auth: Option<WebhookAuth>,
+}
+
+/// What each instance begins with.
+#[derive(Clone)]
+struct Opening {
+    component: Component,
+    name: Arc<str>,
+    settings: Arc<String>,
 }
 
 type Guesting<'a, T> = Pin<Box<dyn Future<Output = wasmtime::Result<T>> + Send + 'a>>;
@@ -46,8 +53,11 @@ type Guesting<'a, T> = Pin<Box<dyn Future<Output = wasmtime::Result<T>> + Send +
 impl Guest {
     pub(crate) async fn open(component: Component, settings: &Settings) -> Result<Self, Refused> {
         let mut guest = Self {
-            name: format!("component {:.8}", component.digest().to_string()).into(),
-            settings: serde_json::Value::Object(settings.0.clone()).to_string(),
+            opening: Opening {
+                name: format!("component {:.8}", component.digest().to_string()).into(),
+                settings: Arc::new(serde_json::Value::Object(settings.0.clone()).to_string()),
+                component,
+            },
             // Until it has said what it is.
             manifest: nothing(),
             capabilities: wit::Capabilities {
@@ -56,7 +66,6 @@ impl Guest {
                 webhooks: false,
             },
             auth: None,
-            component,
         };
         let (manifest, capabilities) = guest
             .call(None, |guest, store| {
@@ -65,7 +74,7 @@ impl Guest {
             .await
             .map_err(refused)?;
         guest.manifest = manifest.cross().map_err(strange)?;
-        guest.name = guest.manifest.id.as_str().into();
+        guest.opening.name = guest.manifest.id.as_str().into();
         let length = serde_json::to_vec(&guest.manifest).map_or(usize::MAX, |json| json.len());
         if length > MAX_MANIFEST_BYTES {
             return Err(Refused::new(
@@ -91,26 +100,37 @@ impl Guest {
     /// The component.
     #[must_use]
     pub fn component(&self) -> &Component {
-        &self.component
+        &self.opening.component
     }
 
-    /// Makes one call in an instance of its own.
-    async fn call<T: Send>(
+    fn engine(&self) -> &Arc<Shared> {
+        &self.opening.component.0.engine.0
+    }
+
+    /// Makes one call in an instance of its own. It runs where it is waited for, until it is found to compute long; its
+    /// requests are always made here.
+    async fn call<T: Send + 'static>(
         &self,
         ctx: Option<&Ctx<'_>>,
-        call: impl for<'a> FnOnce(&'a bindings::Provider, &'a mut Store<State>) -> Guesting<'a, T> + Send,
+        call: impl for<'a> FnOnce(&'a bindings::Provider, &'a mut Store<State>) -> Guesting<'a, T> + Send + 'static,
     ) -> Result<T, ProviderError> {
-        let entered = self.component.0.engine.0.enter().await?;
+        let entered = self.engine().enter().await?;
         let (asks, mut asked) = mpsc::channel(1);
         let asks = ctx.map(|_| asks);
-        let mut running = pin!(self.run(entered, asks, false, call));
-        let mut deadline = Instant::now() + self.component.0.engine.limits().wall;
+        let long = Arc::new(Notify::new());
+        let opening = self.opening.clone();
+        let mut running: Work<_> = Box::pin(opening.run(entered, asks, Some(long.clone()), call));
+        let mut deadline = Instant::now() + self.engine().limits.wall;
         let mut committed = false;
         let ended = loop {
             let ask = tokio::select! {
                 biased;
                 ended = &mut running => break ended,
                 Some(ask) = asked.recv() => ask,
+                () = long.notified() => {
+                    running = self.engine().background.take_over(running);
+                    continue;
+                }
                 () = sleep_until(deadline) => break Err(Ended::Wall),
             };
             let Some(ctx) = ctx else { continue };
@@ -134,24 +154,27 @@ impl Guest {
         &self,
         call: impl for<'a> FnOnce(&'a bindings::Provider, &'a mut Store<State>) -> Guesting<'a, T> + Send,
     ) -> Result<T, ProviderError> {
-        let entered = self.component.0.engine.0.enter_inline();
-        let running = pin!(self.run(entered, None, true, call));
+        let entered = self.engine().enter_inline();
+        let running = pin!(self.opening.clone().run(entered, None, None, call));
         match running.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(ended) => ended.map_err(|ended| ended.error(false)),
             Poll::Pending => Err(Ended::Wall.error(false)),
         }
     }
+}
 
+impl Opening {
+    /// A whole call: it may be polled by anyone, and holds all that it needs.
     async fn run<T: Send>(
-        &self,
-        entered: Entered<'_>,
+        self,
+        entered: Entered,
         asks: Option<mpsc::Sender<Ask>>,
-        inline: bool,
+        long: Option<Arc<Notify>>,
         call: impl for<'a> FnOnce(&'a bindings::Provider, &'a mut Store<State>) -> Guesting<'a, T> + Send,
     ) -> Result<T, Ended> {
         let loaded = &self.component.0;
         let shared = &loaded.engine.0;
-        let state = State::new(self.name.clone(), loaded.rate.clone(), &shared.limits, inline);
+        let state = State::new(self.name.clone(), loaded.rate.clone(), &shared.limits, long);
         let mut store = Store::new(&shared.engine, state);
         store.limiter(|state| state);
         store.set_hostcall_fuel(shared.limits.hostcall_bytes);

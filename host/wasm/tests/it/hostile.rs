@@ -1,8 +1,11 @@
 //! What a component does that no component may: it is stopped, by name, and its neighbours and successors serve on.
 
-use patchbay_core::{ErrorKind, Provider, ProviderError, WebhookRequest};
+use std::time::Duration;
 
-use super::{Platform, advance, hostile, said, text};
+use patchbay_core::{ErrorKind, Provider, ProviderError, Settings, WebhookRequest};
+use patchbay_wasm::{Engine, Limits};
+
+use super::{Platform, advance, component, hostile, said, text};
 
 #[track_caller]
 fn is(error: &ProviderError, kind: ErrorKind, code: &str) {
@@ -38,6 +41,60 @@ async fn a_loop_leaves_the_thread_to_others() {
     let (spun, served) = tokio::join!(spinning, others);
     is(&spun.unwrap_err(), ErrorKind::Retryable, "component_cpu_limit");
     assert_eq!(served, 20);
+}
+
+/// Name of a thread, and the fields behind it of its file `stat` (`proc_pid_stat(5)`).
+#[cfg(target_os = "linux")]
+fn thread(folder: &std::path::Path) -> Option<(String, Vec<i64>)> {
+    let stat = std::fs::read_to_string(folder.join("stat")).ok()?;
+    let (name, fields) = stat.split_once('(')?.1.rsplit_once(')')?;
+    let fields = fields.split_whitespace().map(|field| field.parse().unwrap_or_default());
+    Some((name.to_owned(), fields.collect()))
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_computes_long_does_so_behind_all_others() {
+    const USER_TIME: usize = 11;
+    const NICE: usize = 16;
+    let guest = hostile().await;
+    let behind = || -> Vec<Vec<i64>> {
+        let all = std::fs::read_dir("/proc/self/task").unwrap();
+        let all = all.filter_map(|task| thread(&task.unwrap().path()));
+        all.filter(|(name, _)| name == "wasm-behind")
+            .map(|(_, fields)| fields)
+            .collect()
+    };
+    let used = || behind().iter().map(|fields| fields[USER_TIME]).sum::<i64>();
+    let before = used();
+    let error = advance(&guest, &Platform::default(), "loop").await.unwrap_err();
+    is(&error, ErrorKind::Retryable, "component_cpu_limit");
+    // In hundredths of a second: more than it can compute in front.
+    assert!(used() - before > 20, "{} after {before}", used());
+    let (_, ours) = thread("/proc/thread-self".as_ref()).unwrap();
+    let nicer = (ours[NICE] + 10).min(19);
+    assert!(behind().iter().all(|fields| fields[NICE] == nicer), "{:?}", behind());
+}
+
+#[tokio::test]
+async fn whoever_nobody_waits_for_ends_wherever_it_computes() {
+    let limits = Limits {
+        calls: 1,
+        cpu: Duration::from_hours(1),
+        wall: Duration::from_hours(10),
+        ..Limits::default()
+    };
+    let engine = Engine::new(limits, None).unwrap();
+    let component = engine.load(component("patchbay-hostile")).await.unwrap();
+    let guest = component.build(&Settings::default()).await.unwrap();
+    let platform = Platform::default();
+    for patience in [0, 1, 100] {
+        let spinning = advance(&guest, &platform, "loop");
+        let ended = tokio::time::timeout(Duration::from_millis(patience), spinning).await;
+        assert!(ended.is_err(), "it is given up");
+        // There is one place, which it has left.
+        assert_eq!(said(&guest, "next").await, "next");
+    }
 }
 
 #[tokio::test]

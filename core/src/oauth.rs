@@ -215,3 +215,40 @@ pub trait OAuthProvider: Send + Sync {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_has_what_all_share_and_what_is_its_own() {
+        let handle = SecretRef::call;
+        let given = [
+            ("access_token", "shared"),
+            ("access_token@page@2", "of-2"),
+            ("refresh_token", "refresh"),
+            ("page_token@1", "of-1"),
+        ];
+        let credentials = Credentials {
+            secrets: given.map(|(name, to)| (name.to_owned(), handle(to))).into(),
+            ..Credentials::default()
+        };
+        let of = |id: &str| {
+            let secrets = credentials.of_identity(id).secrets;
+            secrets.into_iter().collect::<Vec<_>>()
+        };
+        let named = |pairs: &[(&str, &str)]| -> Vec<_> {
+            pairs
+                .iter()
+                .map(|(name, to)| ((*name).to_owned(), handle(to)))
+                .collect()
+        };
+        let shared = ("refresh_token", "refresh");
+        assert_eq!(
+            of("1"),
+            named(&[("access_token", "shared"), ("page_token", "of-1"), shared])
+        );
+        assert_eq!(of("page@2"), named(&[("access_token", "of-2"), shared]));
+        assert_eq!(of("2"), named(&[("access_token", "shared"), shared]));
+    }
+}

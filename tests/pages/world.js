@@ -212,7 +212,7 @@ async function fresh(context, url) {
     const headers = { 'content-type': TYPES[name.split('.').pop()], 'access-control-allow-origin': '*' };
     return route.fulfill({ body: readFileSync(path.join(folder, name)), headers });
   });
-  const pages = [[/\/platforms\/[a-z]+\/upload(\?.*)?$/, 'upload.html'], [/\/platforms\/connect(\/[a-z]+)?(\?.*)?$/, 'connect.html']];
+  const pages = [[/\/platforms\/[a-z]+\/upload(\?.*)?$/, 'upload.html'], [/\/platforms\/connect(\/[a-z]+)?(\?.*)?$/, 'connect.html'], [/\/platforms\/choose$/, 'choose.html']];
   for (const [address, name] of pages) {
     await context.route(address, async (route) => route.fulfill({ response: await route.fetch(), body: readFileSync(path.join(folder, name)) }));
   }

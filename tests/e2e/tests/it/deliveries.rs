@@ -348,16 +348,17 @@ async fn a_disabled_endpoint_loses_nothing(database: Database) {
     );
     world.work_off().await;
     assert_eq!(receiver.got().len(), 1, "what was held waits for a word");
+    // The one that it refused, and what it was not told: that it was turned off.
     let early = endpoint.redeliver(&world.api, json!({ "to": later })).await;
-    assert_eq!(early, json!({ "redelivered": 1, "more": false }));
+    assert_eq!(early, json!({ "redelivered": 2, "more": false }));
     world.work_off().await;
-    assert_eq!(receiver.got().len(), 2);
+    assert_eq!(receiver.got().len(), 3);
     let none = endpoint.redeliver(&world.api, json!({ "status": "failed" })).await;
     assert_eq!(none["redelivered"], 0);
     let rest = endpoint
         .redeliver(&world.api, json!({ "from": later, "status": "held" }))
         .await;
-    assert_eq!(rest["redelivered"], held.len());
+    assert_eq!(rest["redelivered"], held.len() - 1);
     world.work_off().await;
     let events = world.api.get("/api/events?limit=100").await.ok();
     let own = events["data"]
@@ -405,16 +406,16 @@ async fn an_endpoint_that_fails_for_five_days_is_disabled() {
     world.advance(DAY);
     world.work_off().await;
     let held = endpoint.deliveries(&world.api, "status=held").await;
-    assert_eq!(held.len(), 2, "both are held");
+    assert_eq!(held.len(), 3, "both are held, and that it was turned off");
     // A new address has a clean slate.
     receiver.always(None);
     let url = "https://other.example.com/";
     endpoint
         .change(&world.api, json!({ "url": url, "enabled": true }))
         .await;
-    assert_eq!(endpoint.redeliver(&world.api, json!({})).await["redelivered"], 2);
+    assert_eq!(endpoint.redeliver(&world.api, json!({})).await["redelivered"], 3);
     world.work_off().await;
-    assert_eq!(receiver.at("other.example.com").len(), 2);
+    assert_eq!(receiver.at("other.example.com").len(), 3);
 }
 
 #[tokio::test]
@@ -662,6 +663,53 @@ async fn a_delivery_whose_end_nobody_noted_is_sent_again() {
 }
 
 #[tokio::test]
+async fn what_expires_ends_or_is_turned_off_is_told_of_once() {
+    let (world, receiver) = world(Database::Sqlite).await;
+    Endpoint::at_hooks(&world.api).await;
+    let other = json!({ "url": format!("https://{HOOKS}/other"), "events": ["webhook.test"] });
+    let other = Endpoint::make(&world.api, other).await;
+    other.test(&world.api).await;
+    receiver.answer([Answer::status(410)]);
+    world.work_off().await;
+    assert_eq!(other.show(&world.api).await["status"], "disabled");
+    let account = world.connect().await;
+    let erased = world
+        .api
+        .delete(&format!("/api/platforms/tiktok/accounts/{account}"))
+        .await;
+    let erasure = id_of(&erased.with(202));
+    world.drain().await;
+    let media = world.video().await;
+    world.advance(8 * DAY);
+    for _ in 0..2 {
+        patchbay_app::media::purge(world.app(), 10).await.unwrap();
+        world.work_off().await;
+    }
+    let told: Vec<_> = receiver
+        .got()
+        .into_iter()
+        .filter(|got| !got.event().starts_with("account.") && got.event() != "webhook.test")
+        .map(|got| {
+            let kind = KINDS.iter().find(|kind| kind.name == got.event()).unwrap();
+            (kind.check)(std::str::from_utf8(&got.body).unwrap()).unwrap();
+            (kind.name, got.json()["data"]["payload"].clone())
+        })
+        .collect();
+    let id = other.path.rsplit('/').next().unwrap();
+    assert_eq!(
+        told,
+        [
+            (
+                "webhook_endpoint.disabled",
+                json!({ "endpoint_id": id, "code": "gone" })
+            ),
+            ("erasure.finished", json!({ "erasure_id": erasure, "of": "account" })),
+            ("media.expired", json!({ "media_id": media, "name": null })),
+        ]
+    );
+}
+
+#[tokio::test]
 async fn what_comes_is_as_documented() {
     let (world, receiver) = world(Database::Sqlite).await;
     let endpoint = Endpoint::at_hooks(&world.api).await;
@@ -723,7 +771,10 @@ async fn what_comes_is_as_documented() {
             "post.waiting",
             "post.revived",
             "media.imported",
-            "media.import_failed"
+            "media.import_failed",
+            "media.expired",
+            "erasure.finished",
+            "webhook_endpoint.disabled"
         ],
         "each form is seen, of these by others"
     );
@@ -748,7 +799,7 @@ async fn what_comes_is_as_documented() {
             data
         })
         .collect();
-    assert_eq!(forms.len(), 14, "payloads have forms of their own");
+    assert_eq!(forms.len(), 17, "payloads have forms of their own");
     assert_eq!(documented, KINDS.iter().map(|kind| kind.name).collect());
 }
 

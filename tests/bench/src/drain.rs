@@ -12,8 +12,9 @@ use tempfile::TempDir;
 use crate::{
     Effort, cpu,
     graphile::{self, Graphile, Task},
-    host::{self, Host, Settings},
+    host::{Host, Settings},
     measurement::{Measurement, Wanted},
+    ports::free_port,
     postgres::{Postgres, execute},
     webhooks::{CLIENT_KEY, CLIENT_SECRET},
 };
@@ -91,7 +92,7 @@ impl Ours {
         seed(&url).await?;
         let dir = tempfile::tempdir()?;
         let host = Host::start(Settings {
-            port: host::free_port()?,
+            port: free_port(),
             dir: dir.path(),
             database: url.clone(),
             client: (CLIENT_KEY, CLIENT_SECRET),

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::Path,
     process::Stdio,
     time::{Duration, Instant},
@@ -28,11 +28,6 @@ pub struct Host {
     http: reqwest::Client,
     url: String,
     address: SocketAddr,
-}
-
-/// A port that nobody listens on, and where the browser comes back to.
-pub fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
 /// What a host is started with, besides what is the same for all.

@@ -20,6 +20,7 @@ use crate::{
     corpus::{POSTED, Platform, SECRET},
     host::{self, Host},
     measurement::{Measurement, Wanted},
+    ports::free_port,
 };
 
 /// Accounts of the hostile component, whose posts run beside each other.
@@ -35,7 +36,7 @@ const POSTS: &str = "/api/platforms/hostile/posts";
 pub async fn p99(effort: Effort) -> anyhow::Result<Measurement> {
     let dir = tempfile::tempdir()?;
     let platform = Platform::start().await?;
-    let port = host::free_port()?;
+    let port = free_port();
     let tiktok = Simulator::start(SimulatorConfig {
         redirects: Redirects {
             desktop: vec![format!("http://127.0.0.1:{port}/api/platforms/tiktok/callback")],

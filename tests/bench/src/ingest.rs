@@ -7,12 +7,13 @@ use tempfile::TempDir;
 
 use crate::{
     Effort, cpu,
-    host::{self, Host, Settings},
+    host::{Host, Settings},
     inbox,
     load::{self, Answers, Load},
     measurement::{Measurement, Wanted, median},
     node::Node,
     pgbench,
+    ports::free_port,
     postgres::Postgres,
     single_commits,
     webhooks::{CLIENT_KEY, CLIENT_SECRET, Webhooks},
@@ -214,7 +215,7 @@ impl OnPostgres {
 
 async fn start_host(dir: &TempDir, database: String) -> anyhow::Result<Host> {
     Host::start(Settings {
-        port: host::free_port()?,
+        port: free_port(),
         dir: dir.path(),
         database,
         client: (CLIENT_KEY, CLIENT_SECRET),

@@ -4,7 +4,7 @@
 //! of the same run: ingestion beside pgbench and a Node server, draining beside another queue, an upload beside a plain
 //! client. `names` lists them; the README says what each does, and what came of it.
 
-// Shared with the tests, as is the corpus: they start the same program.
+// Shared with the tests, as are the corpus and the choice of ports: they start the same program.
 #[path = "../../rig/src/binary.rs"]
 pub mod binary;
 mod claim;
@@ -25,6 +25,8 @@ mod names;
 mod node;
 mod pgbench;
 mod plain;
+#[path = "../../rig/src/ports.rs"]
+mod ports;
 mod postgres;
 mod push;
 mod single_commits;

@@ -13,7 +13,7 @@ use tokio::{net::TcpStream, process::Child};
 
 use crate::{
     debian::{self, Missing},
-    host,
+    ports::free_port,
     webhooks::{CLIENT_KEY, CLIENT_SECRET, PATH},
 };
 
@@ -41,7 +41,7 @@ impl Node {
     pub async fn start(database: &str) -> anyhow::Result<Self> {
         let (node, folder) = tokio::task::spawn_blocking(install).await??;
         let version = Command::new(&node).arg("--version").output()?;
-        let port = host::free_port()?;
+        let port = free_port();
         let mut primary = tokio::process::Command::new(&node)
             .arg("server.js")
             .current_dir(folder)

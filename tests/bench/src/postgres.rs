@@ -1,7 +1,6 @@
 //! A throwaway PostgreSQL that keeps its word: synced to disk at every commit, as a server that matters would.
 
 use std::{
-    net::TcpListener,
     path::PathBuf,
     process::{Command, Output},
     time::Duration,
@@ -11,7 +10,7 @@ use anyhow::{Context, ensure};
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
-use crate::debian;
+use crate::{debian, ports::free_port};
 
 /// What differs from the defaults. Room for the clients, and memory that a small server would be given.
 const SETTINGS: &[&str] = &["max_connections=300", "shared_buffers=256MB", "max_wal_size=2GB"];
@@ -40,7 +39,7 @@ impl Postgres {
         if debian::is_root() {
             run(Command::new("chown").arg("postgres").arg(dir.path()))?;
         }
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let port = free_port();
         let server = Self { dir, port };
         run(server
             .as_owner("initdb")?

@@ -25,8 +25,9 @@ use tokio::{
 
 use crate::{
     Effort,
-    host::{self, Host, Settings},
+    host::{Host, Settings},
     measurement::{Measurement, Wanted},
+    ports::free_port,
     postgres::Postgres,
     webhooks::{CLIENT_KEY, CLIENT_SECRET},
 };
@@ -113,7 +114,7 @@ impl Bench {
             .map(|n| format!("h{n}.example.com={}", receiver.address))
             .collect();
         let host = Host::start(Settings {
-            port: host::free_port()?,
+            port: free_port(),
             dir: dir.path(),
             database: url.clone(),
             client: (CLIENT_KEY, CLIENT_SECRET),

@@ -11,10 +11,11 @@ use sha2::{Digest, Sha256};
 pub use crate::plain::Client;
 use crate::{
     Effort,
-    host::{self, Host},
+    host::Host,
     hostile,
     measurement::{Measurement, Wanted},
     plain,
+    ports::free_port,
     table::mib,
 };
 
@@ -120,7 +121,7 @@ pub async fn component_vs_native(effort: Effort) -> anyhow::Result<Measurement> 
     let file = dir.path().join("video.mp4");
     let path = file.clone();
     let sha256 = tokio::task::spawn_blocking(move || make(&path, bytes)).await??;
-    let (port, mut config) = (host::free_port()?, SimulatorConfig::default());
+    let (port, mut config) = (free_port(), SimulatorConfig::default());
     config.switches.processing_seconds = 0;
     config.redirects = Redirects {
         desktop: vec![format!("http://127.0.0.1:{port}/api/platforms/tiktok/callback")],
@@ -177,7 +178,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Figures> {
     let (path, bytes) = (file.clone(), options.bytes);
     let sha256 = tokio::task::spawn_blocking(move || make(&path, bytes)).await??;
 
-    let port = host::free_port()?;
+    let port = free_port();
     let mut config = SimulatorConfig::default();
     config.switches.chunk_band = ChunkBand::Narrow;
     config.switches.processing_seconds = 0;

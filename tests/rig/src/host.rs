@@ -3,15 +3,14 @@
 use std::{
     collections::BTreeMap,
     fs::{File, OpenOptions},
-    net::{TcpListener, UdpSocket},
     path::{Path, PathBuf},
     process::{ExitStatus, Output, Stdio},
-    sync::Mutex,
     time::{Duration, Instant},
 };
 
 use tokio::process::{Child, Command};
 
+pub use crate::ports::free_port;
 use crate::{PATIENCE, api::http, binary};
 
 /// How the program is started: always in a folder of its own, with no environment but this.
@@ -221,21 +220,4 @@ pub async fn signal(name: &str, pid: u32) {
         .await
         .unwrap();
     assert!(sent.success(), "SIG{name} did not reach process {pid}");
-}
-
-/// A port that nobody listens on. Below the ports that systems hand out by themselves, so that it is still free later,
-/// and for this process alone: its UDP twin is held until the end, which tells other tests that the port is taken while
-/// a host is down.
-pub fn free_port() -> u16 {
-    static HELD: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
-    loop {
-        let port = rand::random_range(20_000..32_000);
-        let Ok(twin) = UdpSocket::bind(("127.0.0.1", port)) else {
-            continue;
-        };
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            HELD.lock().unwrap().push(twin);
-            return port;
-        }
-    }
 }

@@ -12,6 +12,7 @@ pub mod database;
 pub mod host;
 pub mod hostile;
 pub mod memories;
+pub mod ports;
 pub mod tap;
 pub mod world;
 

@@ -77,13 +77,21 @@ const MISTAKES: &[&[Mistake]] = &[
             "oauth::authorize_url",
         ),
     ],
-    // Here the simulator is wrong.
-    &[(
-        "simulator/src/posts.rs",
-        "client_ref: new.client_ref,",
-        "client_ref: new.client_ref.to_uppercase(),",
-        "publish::answer_lost",
-    )],
+    &[
+        // Here the simulator is wrong.
+        (
+            "simulator/src/posts.rs",
+            "client_ref: new.client_ref,",
+            "client_ref: new.client_ref.to_uppercase(),",
+            "publish::answer_lost",
+        ),
+        (
+            "src/webhook.rs",
+            "dedupe_key: hook.id,",
+            "dedupe_key: hook.name.clone(),",
+            "webhooks::other_event_other_key",
+        ),
+    ],
 ];
 
 #[test]

@@ -1,21 +1,26 @@
 //! Webhooks: genuine, in any order, and whatever is in them.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use patchbay_core::{IncomingEvent, Provider, ProviderError, SignedPart, WebhookRequest};
+use patchbay_core::{IncomingEvent, PostId, Provider, ProviderError, SignedPart, WebhookRequest};
 use proptest::{
     prelude::*,
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
+use uuid::Uuid;
 
 use super::trial;
 use crate::{
-    Case,
-    driver::Habits,
+    Case, Sample,
+    built::component,
+    driver::{Driver, Habits},
     law::{Breach, Found, Held, Law, hold, law},
     signature::verify,
-    world::{CLIENT_ID, CLIENT_SECRET, Received, guarded},
+    world::{CLIENT_ID, CLIENT_SECRET, Received, World, guarded},
 };
 
 pub(super) const LAWS: &[Law] = &[
@@ -34,6 +39,9 @@ pub(super) const LAWS: &[Law] = &[
     law!("webhooks::same_event_same_key", same_event_same_key,
         why: "webhooks come at least once: the key is what makes the second one harmless",
         change: "src/webhook.rs, parse: dedupe_key from the event's own ids, and from nothing else"),
+    law!("webhooks::other_event_other_key", other_event_other_key,
+        why: "a second event under a key that is known is taken for the first one, and is lost",
+        change: "src/webhook.rs, parse: dedupe_key from all that tells two events apart: what it is, of which post, and when"),
     law!("webhooks::any_order", any_order,
         why: "webhooks come in any order, and each is parsed alone, by any host",
         change: "src/webhook.rs, parse: pure, without memory"),
@@ -209,7 +217,6 @@ async fn same_event_same_key(case: &Case) -> Found {
         return Ok(NONE);
     }
     let bodies = bodies(case).await?;
-    let mut owners: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for (body, at) in &bodies {
         let keys = async |at: DateTime<Utc>| -> Result<Vec<String>, Breach> {
             let fresh = (case.provider)();
@@ -221,16 +228,52 @@ async fn same_event_same_key(case: &Case) -> Found {
             first == later,
             "the same body has the keys {first:?} and, three hours later, {later:?}"
         );
-        for key in first {
-            if let Some(other) = owners.insert(key.clone(), body.clone())
-                && other != *body
-            {
-                let (a, b) = (String::from_utf8_lossy(&other), String::from_utf8_lossy(body));
-                return Err(Breach(format!("two events have the key {key:?}: {a} and {b}")));
-            }
-        }
     }
     Ok(Held::Tried(bodies.len()))
+}
+
+async fn other_event_other_key(case: &Case) -> Found {
+    let provider = (case.provider)();
+    if provider.webhooks().is_none() {
+        return Ok(NONE);
+    }
+    let mut tried = 0;
+    for sample in trial::small(case) {
+        let sent = deliveries_of_two(case, sample).await?;
+        let documented = case.webhooks.iter().map(|body| (body.clone(), DateTime::UNIX_EPOCH));
+        // The same body is the same event.
+        let bodies: BTreeMap<_, _> = documented.chain(sent).collect();
+        let mut owners: BTreeMap<String, &[u8]> = BTreeMap::new();
+        for (body, at) in &bodies {
+            let events = parse(&*provider, body.clone(), *at).await?.unwrap_or_default();
+            for key in events.into_iter().map(|event| event.dedupe_key) {
+                if let Some(other) = owners.insert(key.clone(), body) {
+                    let (a, b) = (String::from_utf8_lossy(other), String::from_utf8_lossy(body));
+                    return Err(Breach(format!("two events have the key {key:?}: {a} and {b}")));
+                }
+            }
+        }
+        tried += bodies.len();
+    }
+    Ok(Held::Tried(tried))
+}
+
+/// What the simulator sends about two posts that are alike, made one after the other.
+async fn deliveries_of_two(case: &Case, sample: &Sample) -> Result<Vec<(Vec<u8>, DateTime<Utc>)>, Breach> {
+    let world = World::connected(case).await?;
+    for id in [3, 4] {
+        let mut sample = sample.clone();
+        sample.post.id = PostId::from_uuid(Uuid::from_u128(id));
+        let ran = Driver::new(&world, &sample, Habits::default()).run().await;
+        ran.map_err(|breach| Breach(format!("{}: {breach}", sample.name)))?;
+    }
+    // What the platform still works on comes to its end.
+    world.advance(Duration::from_hours(2)).await;
+    Ok(world
+        .received()
+        .into_iter()
+        .map(|webhook| (webhook.body, webhook.at))
+        .collect())
 }
 
 async fn any_order(case: &Case) -> Found {
@@ -311,11 +354,19 @@ async fn arbitrary_bytes(case: &Case) -> Found {
     }
 }
 
-/// Runs what may wait for nothing. A component lets go of its thread at ticks of a clock, which is no waiting; and the
-/// runtime's share for one task is not asked for, since thousands of bodies are one.
+/// Runs what may wait for nothing. The runtime's share for one task is not asked for, since thousands of bodies are one. A
+/// component lets go of its thread at ticks of a clock, and may go on in another one: that takes time, and is no waiting.
 fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    const PATIENCE: Duration = Duration::from_secs(10);
     let mut future = std::pin::pin!(tokio::task::unconstrained(future));
-    (0..1_000).find_map(|_| futures_util::FutureExt::now_or_never(future.as_mut()))
+    let began = Instant::now();
+    loop {
+        let done = futures_util::FutureExt::now_or_never(future.as_mut());
+        if done.is_some() || component().is_none() || began.elapsed() > PATIENCE {
+            return done;
+        }
+        std::thread::yield_now();
+    }
 }
 
 /// A real body, damaged in one of the ways in which bodies are.

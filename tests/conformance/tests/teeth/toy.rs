@@ -80,6 +80,7 @@ pub const FLAWS: &[&str] = &[
     "webhooks::stale",
     "webhooks::understood",
     "webhooks::same_event_same_key",
+    "webhooks::other_event_other_key",
     "webhooks::any_order",
     "webhooks::arbitrary_bytes",
     "termination::pending",
@@ -913,6 +914,9 @@ impl WebhookSource for Toy {
         let mut dedupe_key = format!("{id}:{}:{}", hook.event, hook.post.as_deref().unwrap_or_default());
         if self.is("webhooks::same_event_same_key") {
             dedupe_key = format!("{id}:{}", raw.received_at.timestamp());
+        }
+        if self.is("webhooks::other_event_other_key") {
+            dedupe_key = format!("{id}:{}", hook.event);
         }
         if self.is("webhooks::any_order") {
             dedupe_key = format!("{id}:{}", self.parsed.fetch_add(1, Ordering::Relaxed));

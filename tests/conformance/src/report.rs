@@ -46,6 +46,9 @@ pub struct Entry {
     pub tried: usize,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
+    /// What was seen, if it is broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<String>,
     /// What was seen, why it matters and what to change; or why it does not apply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -119,6 +122,7 @@ fn judge(law: Law, provider: &str, (found, took): (Found, Duration)) -> Entry {
         .unwrap_or_default()
         .into_iter()
         .find(|waiver| waiver.law == law.name && waiver.provider == provider);
+    let seen = found.as_ref().err().map(|breach| breach.0.clone());
     let (status, tried, message) = match (found, waived) {
         (Err(breach), None) => (Status::Failed, 0, Some(law.complain(&breach))),
         (Err(breach), Some(waiver)) => {
@@ -137,6 +141,7 @@ fn judge(law: Law, provider: &str, (found, took): (Found, Duration)) -> Entry {
         status,
         tried,
         took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        seen,
         message,
     }
 }

@@ -20,7 +20,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use patchbay_core::{
     AccountId, AccountView, AppCredentials, Authorize, AuthorizeRequest, Callback, CredentialLifetimes, Credentials,
-    Ctx, ErrorKind, Grant, PkceChallenge, Provider, ProviderError, SecretRef,
+    Ctx, ErrorKind, Grant, Op, PkceChallenge, Provider, ProviderError, SecretRef,
 };
 use patchbay_simkit::{Clock, lock, outbound, serve, stand::StandConfig};
 use sha2::{Digest, Sha256};
@@ -146,6 +146,20 @@ impl World {
             first_port: None,
         };
         let platform = (case.simulator)(config).await.map_err(broken)?;
+        let hosts: BTreeMap<String, SocketAddr> = platform.hosts().into_iter().collect();
+        // Said once and here: without it, each call would fail in words of its own.
+        if let Some(op) = (case.provider)()
+            .manifest()
+            .ops
+            .iter()
+            .find(|op| is_played_nowhere(op, &hosts))
+        {
+            let (name, wanted) = (op.name, op.hosts.join(" or "));
+            return Err(broken(format!(
+                "the simulator plays no host {wanted}, where the op {name} goes: src/manifest.rs and the simulator are to name \
+                 the same"
+            )));
+        }
         *lock(&clock) = Some(platform.clock());
         let app = AppCredentials {
             client_id: CLIENT_ID.to_owned(),
@@ -157,7 +171,7 @@ impl World {
         ]);
         Ok(Self {
             case: case.clone(),
-            hosts: platform.hosts().into_iter().collect(),
+            hosts,
             clock: platform.clock(),
             platform,
             client: outbound::loopback_client(Duration::from_secs(30)).map_err(|error| broken(error.to_string()))?,
@@ -424,6 +438,12 @@ impl World {
             .find(|(_, value)| value.len() >= 8 && text.contains(value.as_str()));
         found.map(|(handle, _)| handle.clone())
     }
+}
+
+/// Whether a row names its hosts whole, and the simulator plays none of them.
+fn is_played_nowhere(op: &Op, played: &BTreeMap<String, SocketAddr>) -> bool {
+    let may_be_played = |host: &&str| host.starts_with('*') || played.contains_key(*host);
+    !op.hosts.is_empty() && !op.hosts.iter().any(may_be_played)
 }
 
 /// A call into a provider: a panic is a breach.

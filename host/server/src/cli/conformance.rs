@@ -53,6 +53,8 @@ struct Law {
     tried: u64,
     took_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    seen: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     message: Option<String>,
 }
 
@@ -276,6 +278,8 @@ fn as_json(report: &Report) -> String {
 
 fn as_text(report: &Report) -> String {
     let mut text = String::new();
+    // What was seen, and the law that has said so: one fault may break many.
+    let mut told: BTreeMap<&str, &str> = BTreeMap::new();
     for law in &report.laws {
         let word = match law.status {
             Status::Passed => "ok",
@@ -287,6 +291,12 @@ fn as_text(report: &Report) -> String {
             "{word:<7} {:<36} {:>5} tried {:>7} ms\n",
             law.law, law.tried, law.took_ms
         ));
+        let seen = law.seen.as_deref().filter(|_| law.status == Status::Failed);
+        let first = seen.map_or(&*law.law, |seen| told.entry(seen).or_insert(&law.law));
+        if first != law.law {
+            text.push_str(&format!("          the same was seen as by {first}\n"));
+            continue;
+        }
         if let Some(message) = &law.message {
             for line in message.lines() {
                 text.push_str(&format!("          {line}\n"));
@@ -326,28 +336,56 @@ mod tests {
         assert!(refusal("../..").contains("give the folder of one provider"));
     }
 
-    #[test]
-    fn a_report_is_summed_up_by_group() {
-        let law = |name: &str, status, message: Option<&str>| Law {
+    fn law(name: &str, status: Status, message: Option<&str>) -> Law {
+        Law {
             law: name.to_owned(),
             status,
             tried: 2,
             took_ms: 100,
+            seen: message.and_then(|message| Some(message.split_once("seen:")?.1.trim().to_owned())),
             message: message.map(str::to_owned),
-        };
-        let report = Report {
+        }
+    }
+
+    fn report(laws: Vec<Law>) -> Report {
+        Report {
             provider: "example".to_owned(),
             component: None,
-            laws: vec![
-                law("oauth::exchange", Status::Passed, None),
-                law(
-                    "publish::proved",
-                    Status::Failed,
-                    Some("law publish::proved\n  seen:    nothing"),
-                ),
-                law("publish::cut", Status::Waived, Some("waived: why")),
-            ],
-        };
+            laws,
+        }
+    }
+
+    #[test]
+    fn what_breaks_many_laws_is_told_once() {
+        let broken =
+            |name: &str, seen: &str| law(name, Status::Failed, Some(&format!("law {name}\n  seen:    {seen}")));
+        let text = as_text(&report(vec![
+            broken("oauth::exchange", "no host"),
+            broken("oauth::revoke_twice", "no host"),
+            broken("publish::proved", "nothing"),
+            broken("publish::not_sent", "no host"),
+        ]));
+        assert_eq!(text.matches("seen:    no host").count(), 1, "{text}");
+        assert_eq!(
+            text.matches("          the same was seen as by oauth::exchange\n")
+                .count(),
+            2,
+            "{text}"
+        );
+        assert!(text.contains("seen:    nothing"), "{text}");
+    }
+
+    #[test]
+    fn a_report_is_summed_up_by_group() {
+        let report = report(vec![
+            law("oauth::exchange", Status::Passed, None),
+            law(
+                "publish::proved",
+                Status::Failed,
+                Some("law publish::proved\n  seen:    nothing"),
+            ),
+            law("publish::cut", Status::Waived, Some("waived: why")),
+        ]);
         let text = as_text(&report);
         assert!(text.contains("BROKEN  publish::proved"), "{text}");
         assert!(text.contains("            seen:    nothing"), "{text}");

@@ -799,7 +799,7 @@ async fn what_comes_is_as_documented() {
             data
         })
         .collect();
-    assert_eq!(forms.len(), 17, "payloads have forms of their own");
+    assert_eq!(forms.len(), 18, "payloads have forms of their own");
     assert_eq!(documented, KINDS.iter().map(|kind| kind.name).collect());
 }
 

@@ -6,26 +6,11 @@ use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{
-    Api, Database, POSTS, Reply, Setup, World, at_once, id_of, on_postgres, pull_post, send, video_post,
-};
+use crate::harness::{Api, POSTS, Reply, World, at_once, id_of, on_both, pull_post, send, video_post};
 
 /// What the platform has a person agree to.
 const MUSIC: &str = "By posting, you agree to TikTok's Music Usage Confirmation.";
 const DAY: Duration = Duration::from_secs(24 * 3600);
-
-async fn on_both(test: impl AsyncFn(World)) {
-    let world = async |database| {
-        Setup {
-            database,
-            ..Setup::default()
-        }
-        .build()
-        .await
-    };
-    test(world(Database::Sqlite).await).await;
-    on_postgres(async |database| test(world(database).await).await).await;
-}
 
 fn draft(mut post: Value) -> Value {
     post["draft"] = json!(true);

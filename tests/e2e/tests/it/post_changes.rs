@@ -8,25 +8,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    ADA, Api, Database, POSTS, Reply, Setup, World, at_once, draft_pull, id_of, media, on_postgres, pull_post, send,
-    video_post,
+    ADA, Api, POSTS, Reply, World, at_once, draft_pull, id_of, media, on_both, pull_post, send, video_post,
 };
 
 const VALIDATE: &str = "/api/platforms/tiktok/posts:validate";
 const ALL_POSTS: &str = "/api/posts";
-
-async fn on_both(test: impl AsyncFn(World)) {
-    let world = async |database| {
-        Setup {
-            database,
-            ..Setup::default()
-        }
-        .build()
-        .await
-    };
-    test(world(Database::Sqlite).await).await;
-    on_postgres(async |database| test(world(database).await).await).await;
-}
 
 async fn patch(api: &Api, id: &str, seen: Option<&str>, body: &Value) -> Reply {
     let request = api.request(Method::PATCH, &format!("{POSTS}/{id}")).json(body);

@@ -54,6 +54,20 @@ pub struct World {
     settings: Vec<(String, String)>,
 }
 
+/// Runs a test in a world on each database.
+pub async fn on_both(test: impl AsyncFn(World)) {
+    let world = async |database| {
+        Setup {
+            database,
+            ..Setup::default()
+        }
+        .build()
+        .await
+    };
+    test(world(Database::Sqlite).await).await;
+    on_postgres(async |database| test(world(database).await).await).await;
+}
+
 /// Host and database have a clock each, so that a test can set them apart.
 #[derive(Clone)]
 struct Clocks {

@@ -134,8 +134,11 @@ async fn end_grants(app: &Arc<App>, job: &Job, erasure: &Erasure) -> Result<Opti
             if account.tokens.is_none() {
                 continue;
             }
+            // Another account that was chosen with it still stands on the grant, and takes it along when it goes.
+            let shared = app.store.shares_grant(account.tenant, account.id).await?;
             let told = connect::revoke_at_platform(app, account.clone()).await;
             let (end, code) = match told {
+                Ok(()) if shared => (GrantEnd::NotTold, Some("grant_shared".to_owned())),
                 Ok(()) => (GrantEnd::Revoked, None),
                 Err(error) if error.kind.retry_helps() && job.attempts < MAX_TRIES => {
                     failed = Some(error.code.to_string());

@@ -127,10 +127,11 @@ pub async fn find(
     let flow_life = TimeDelta::from_std(FLOW_TTL).unwrap_or_default();
     let mut expired = session.is_expired(app.store.now().await?, flow_life);
     if session.status == SessionStatus::Pending {
+        // Without one there is nothing left to take.
         expired = !accounts(app, &session)
             .await?
             .iter()
-            .any(|account| account.status != AccountStatus::Revoked);
+            .any(|account| account.status == AccountStatus::Pending);
     }
     Ok((session, expired))
 }

@@ -115,8 +115,11 @@ pub async fn publish_draft(
     }
     content::all_there(app, post.tenant, &content.media).await?;
     let content_hash = may_be_posted(app, &account, &registered, &content, post.id, wanted.allow_duplicate).await?;
-    let scheduled_at = wanted.scheduled_at.unwrap_or(post.scheduled_at);
-    let until = content::kept_until(app.env.now(), false, scheduled_at);
+    let now = app.env.now();
+    let later = wanted.scheduled_at.unwrap_or(post.scheduled_at).filter(|at| *at > now);
+    // Its time begins now, and not when the draft was written: how long it is tried and how long it took go by that.
+    let scheduled_at = Some(later.unwrap_or(now));
+    let until = content::kept_until(now, false, scheduled_at);
     content::keep(app, post.tenant, &content, until).await?;
 
     let mut event = post_event(app, post.id, "post.queued", json!({ "scheduled_at": scheduled_at }));
@@ -127,7 +130,7 @@ pub async fn publish_draft(
         kind: JobKind::Publish,
         target: post.id.as_uuid(),
         concurrency_key: Some(post.account.to_string()),
-        run_at: scheduled_at,
+        run_at: later,
         correlation_id: correlation_id.to_owned(),
     };
     let wanted = PostEdit {

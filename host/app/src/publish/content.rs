@@ -166,7 +166,7 @@ pub(super) fn kept_until(now: DateTime<Utc>, draft: bool, scheduled_at: Option<D
     let (from, length) = if draft {
         (now, KEEP_DRAFT_MEDIA)
     } else {
-        (scheduled_at.unwrap_or(now), KEEP_MEDIA)
+        (scheduled_at.map_or(now, |at| at.max(now)), KEEP_MEDIA)
     };
     from.checked_add_signed(length).unwrap_or(from)
 }

@@ -266,7 +266,7 @@ fn apply_failure(
 }
 
 /// When a post's time began.
-fn begins(post: &PostRecord) -> DateTime<Utc> {
+pub(super) fn begins(post: &PostRecord) -> DateTime<Utc> {
     post.scheduled_at.unwrap_or(post.created_at)
 }
 

@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::{
     publisher,
-    record::{captured_place, record},
+    record::{begins, captured_place, record},
 };
 use crate::{
     App, failpoint, limits,
@@ -517,7 +517,7 @@ fn without_token(error: TokenError, post: &PostRecord, now: DateTime<Utc>) -> Re
             .for_who(patchbay_core::WhoActs::AccountOwner)
     };
     let wait = |error: &ProviderError| {
-        if now - post.created_at > RECONNECT_BUDGET {
+        if now - begins(post) > RECONNECT_BUDGET {
             let error = gone("nobody connected the account again".to_owned());
             return Ok(Verdict::Failed(error, Observed::default()));
         }

@@ -102,7 +102,7 @@ pub struct Submitted {
     pub limits: Vec<LimitUse>,
 }
 
-/// Checks a post as [`submit`] does, and stores nothing. With it come the quotas that it would count for, and rate buckets.
+/// Checks a post as [`submit`] does, a draft as when it is published, and stores nothing. With it come the quotas that it would count for, and rate buckets.
 ///
 /// # Errors
 /// What is wrong with the request, the account or the platform, in this order.
@@ -112,7 +112,8 @@ pub async fn validate(
     provider: Option<&ProviderId>,
     wanted: WantedPost,
 ) -> Result<(Checked, Vec<LimitUse>), Problem> {
-    let checked = check(app, tenant, provider, wanted).await?;
+    let whole = WantedPost { draft: false, ..wanted };
+    let checked = check(app, tenant, provider, whole).await?;
     let registered = app.registered(&checked.account.provider)?;
     let mode = Some(checked.content.mode);
     let limits = limit_uses(app, &registered, tenant, checked.account.id, mode).await?;

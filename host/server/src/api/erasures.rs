@@ -99,7 +99,8 @@ pub enum ErasureStateBody {
 pub enum GrantEndBody {
     /// The platform has ended it.
     revoked,
-    /// The platform could not be told, after five tries, or refused.
+    /// The platform could not be told, after five tries, or refused; or another account still stands on the grant
+    /// (`grant_shared`).
     not_told,
 }
 

@@ -19,12 +19,12 @@ use super::{
     audits::append,
     close,
     erasures::is_ending,
-    events::add_own_event,
+    events::{DEADLOCK_TRIES, add_own_event},
     jobs::{finish_job, finish_waiting_job, move_job, put_job},
-    post_effects::{cancel_queued_posts, revive_posts, wake_open_posts},
+    post_effects::{cancel_drafts_of_another, cancel_queued_posts, revive_posts, wake_open_posts},
 };
 use crate::{
-    error::db,
+    error::{db, is_deadlock},
     rows::{self, account_columns},
     values::{self, span},
 };
@@ -41,26 +41,14 @@ impl Accounts for PostgresStore {
         grants: &[(Connected, NewGrant<'_>)],
         session: Option<&SessionGrant>,
     ) -> StoreResult<Vec<Account>> {
-        let mut tx = self.begin().await?;
-        let end = async {
-            let now = self.time(&mut tx).await?;
-            let mut accounts = Vec::with_capacity(grants.len());
-            for (to, grant) in grants {
-                if is_ending(&mut tx, grant.account.tenant).await? {
-                    return Err(StoreError::Conflict(Constraint::Missing));
-                }
-                accounts.push(store_grant(self, &mut tx, *to, grant, now).await?);
+        // Webhooks of several accounts lock their posts in another order.
+        for _ in 0..DEADLOCK_TRIES {
+            match self.finish_connect_once(grants, session).await {
+                Err(error) if is_deadlock(&error) => {}
+                end => return end,
             }
-            if let Some((session, first)) = session.zip(accounts.first()) {
-                end_session(&mut tx, session, first, &accounts[1..]).await?;
-            }
-            for (account, (_, grant)) in accounts.iter().zip(grants) {
-                append(self, &mut tx, &grant.audit.clone().to(&account.id)).await?;
-            }
-            Ok(accounts)
         }
-        .await;
-        close(tx, end).await
+        self.finish_connect_once(grants, session).await
     }
 
     async fn shares_grant(&self, tenant: TenantId, id: AccountId) -> StoreResult<bool> {
@@ -410,6 +398,35 @@ impl Accounts for PostgresStore {
     }
 }
 
+impl PostgresStore {
+    async fn finish_connect_once(
+        &self,
+        grants: &[(Connected, NewGrant<'_>)],
+        session: Option<&SessionGrant>,
+    ) -> StoreResult<Vec<Account>> {
+        let mut tx = self.begin().await?;
+        let end = async {
+            let now = self.time(&mut tx).await?;
+            let mut accounts = Vec::with_capacity(grants.len());
+            for (to, grant) in grants {
+                if is_ending(&mut tx, grant.account.tenant).await? {
+                    return Err(StoreError::Conflict(Constraint::Missing));
+                }
+                accounts.push(store_grant(self, &mut tx, *to, grant, now).await?);
+            }
+            if let Some((session, first)) = session.zip(accounts.first()) {
+                end_session(&mut tx, session, first, &accounts[1..]).await?;
+            }
+            for (account, (_, grant)) in accounts.iter().zip(grants) {
+                append(self, &mut tx, &grant.audit.clone().to(&account.id)).await?;
+            }
+            Ok(accounts)
+        }
+        .await;
+        close(tx, end).await
+    }
+}
+
 /// Stores one grant of a connect; see [`Accounts::finish_connect`].
 async fn store_grant(
     store: &PostgresStore,
@@ -423,6 +440,7 @@ async fn store_grant(
     if !is_current {
         return Err(StoreError::Stale);
     }
+    cancel_drafts_of_another(connection, account.tenant, to.id, &account.owner, now).await?;
     let row = sqlx::query(concat!(
         "INSERT INTO accounts
              (tenant_id, id, owner, provider, client_id, remote_id, display_name, username, avatar_url,

@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// How often a transaction is tried again after the server ended it to resolve a deadlock.
-const DEADLOCK_TRIES: usize = 3;
+pub(super) const DEADLOCK_TRIES: usize = 3;
 
 #[async_trait]
 impl Events for PostgresStore {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use patchbay_app::{
-    model::{Flow, JobKind, NewAudit, NewEvent, SESSION_KEEP, Session, SessionStatus},
+    model::{Account, AccountStatus, Flow, JobKind, NewAudit, NewEvent, SESSION_KEEP, Session, SessionStatus},
     store::{Completion, Flows, StoreResult},
 };
 use patchbay_core::{AccountId, SessionId, TenantId};
@@ -219,12 +219,9 @@ impl Flows for PostgresStore {
                 return Ok(Completion::Wrong);
             }
             let connected = rows::connected(&cells)?;
-            let Some(first) = connected.first().copied() else {
-                return Ok(Completion::NotPending);
-            };
             match cells.name("status")? {
                 SessionStatus::Completed => {
-                    let account = accounts::read(&mut tx, tenant, first).await?;
+                    let account = told(&mut tx, tenant, &connected).await?;
                     return Ok(account.map_or(Completion::NotPending, |account| Completion::Active {
                         account: Box::new(account),
                         first: false,
@@ -262,7 +259,7 @@ impl Flows for PostgresStore {
                 revive_posts(self, &mut tx, tenant, id, now).await?;
                 audits.push(audit);
             }
-            let account = accounts::read(&mut tx, tenant, first).await?;
+            let account = told(&mut tx, tenant, &connected).await?;
             let Some(account) = account.filter(|_| !audits.is_empty()) else {
                 return Ok(Completion::NotPending);
             };
@@ -383,4 +380,20 @@ async fn insert_flow(connection: &mut PgConnection, flow: &Flow) -> StoreResult<
     .await
     .map_err(db)?;
     Ok(())
+}
+
+/// Of the accounts that came by a session, the one that its completion tells: the first that is still connected.
+async fn told(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    connected: &[AccountId],
+) -> StoreResult<Option<Account>> {
+    let mut ended = None;
+    for id in connected {
+        match accounts::read(connection, tenant, *id).await? {
+            Some(account) if account.status != AccountStatus::Revoked => return Ok(Some(account)),
+            found => ended = ended.or(found),
+        }
+    }
+    Ok(ended)
 }

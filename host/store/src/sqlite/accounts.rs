@@ -21,7 +21,7 @@ use super::{
     events::add_own_event,
     jobs::{finish_job, finish_waiting_job, move_job, put_job},
     maybe_micros, micros,
-    post_effects::{cancel_queued_posts, revive_posts, wake_open_posts},
+    post_effects::{cancel_drafts_of_another, cancel_queued_posts, revive_posts, wake_open_posts},
 };
 use crate::{
     error::db,
@@ -406,6 +406,7 @@ async fn store_grant(
     if !is_current {
         return Err(StoreError::Stale);
     }
+    cancel_drafts_of_another(connection, account.tenant, to.id, &account.owner, now).await?;
     let row = sqlx::query(concat!(
         "INSERT INTO accounts
              (tenant_id, id, owner, provider, client_id, remote_id, display_name, username, avatar_url,

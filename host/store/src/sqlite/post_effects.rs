@@ -208,6 +208,30 @@ pub(super) async fn cancel_queued_posts(
     Ok(())
 }
 
+/// Cancels an account's drafts, since it is about to be another end user's.
+pub(super) async fn cancel_drafts_of_another(
+    connection: &mut SqliteConnection,
+    tenant: TenantId,
+    account: AccountId,
+    owner: &str,
+    now: DateTime<Utc>,
+) -> StoreResult<()> {
+    sqlx::query(
+        "UPDATE posts
+         SET status = 'cancelled', updated_at = $4, finished_at = $4
+         WHERE tenant_id = $1 AND account_id = $2 AND status = 'draft'
+             AND EXISTS (SELECT 1 FROM accounts WHERE tenant_id = $1 AND id = $2 AND owner <> $3)",
+    )
+    .bind(tenant.as_uuid())
+    .bind(account.as_uuid())
+    .bind(owner)
+    .bind(micros(now))
+    .execute(connection)
+    .await
+    .map_err(db)?;
+    Ok(())
+}
+
 /// Adds ids to what is known of a post, if they are not there.
 pub(super) async fn add_remote_ids(
     connection: &mut Tx,

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use patchbay_simkit::Fault;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Api, POSTS, Reply, World, at_once, id_of, on_both, pull_post, send, video_post};
+use crate::harness::{Api, POSTS, Reply, World, at_once, error, id_of, on_both, pull_post, send, video_post};
 
 /// What the platform has a person agree to.
 const MUSIC: &str = "By posting, you agree to TikTok's Music Usage Confirmation.";
@@ -35,7 +36,7 @@ async fn a_draft_waits_until_it_is_published_and_is_checked_only_then() {
         // Neither options nor files yet.
         let begun = json!({ "account_id": account, "kind": "video", "title": "Kites", "draft": true });
         let checked = world.api.post(&format!("{POSTS}:validate"), &begun).await;
-        checked.ok();
+        checked.problem(422, "invalid");
         let reply = world.api.post(POSTS, &begun).await;
         let post = reply.with(202);
         let id = id_of(&post);
@@ -166,8 +167,13 @@ async fn a_drafts_files_wait_with_it_and_a_disconnected_account_ends_none() {
         assert_eq!(world.connect().await, account);
         world.advance(80 * DAY);
         world.drain().await;
+        // Its time begins when it is published: a limit of the platform is no end of it.
+        let busy = Fault::new("video_init", error("rate_limit_exceeded")).once();
+        world.sim.faults().put("busy", busy);
         publish(&world.api, &id, &json!({})).await.with(202);
-        world.published(&id).await;
+        let post = world.published(&id).await;
+        let asked: chrono::DateTime<chrono::Utc> = post["scheduled_at"].as_str().unwrap().parse().unwrap();
+        assert!(world.now() - asked < TimeDelta::hours(1), "{post}");
 
         let late = world.post(&draft(video_post(&account, &world.video().await))).await;
         world.advance(100 * DAY);

@@ -2,7 +2,7 @@
 
 use patchbay_rig::{
     Api, Program, World,
-    host::free_port,
+    ports::free_ports,
     until,
     world::{MEDIA_HOST, pull_post},
 };
@@ -303,14 +303,4 @@ async fn the_demo_ends_with_both_posts_published() {
     assert!(stayed.is_err(), "the demo is over, and still listens");
     let left: Vec<_> = std::fs::read_dir(&temporary).unwrap().collect();
     assert!(left.is_empty(), "the demo cleans up after itself: {left:?}");
-}
-
-/// The first of so many free ports in a row.
-fn free_ports(count: u16) -> u16 {
-    loop {
-        let first = free_port();
-        if (first..first + count).all(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()) {
-            return first;
-        }
-    }
 }

@@ -105,8 +105,8 @@ pub struct Validated {
     pub quotas: Vec<LimitBody>,
 }
 
-/// Checks a post as if it were to be published, and does nothing: what is refused here would be refused there, in the same
-/// words.
+/// Checks a post as if it were to be published, a draft too, and does nothing: what is refused here would be refused there, in the
+/// same words.
 #[utoipa::path(post, path = "/api/platforms/{provider}/posts:validate", tag = "posts",
     params(("provider" = String, Path, description = "Name of the provider")),
     request_body = NewPost,

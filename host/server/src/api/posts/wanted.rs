@@ -189,7 +189,7 @@ pub struct Target {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "scheduled_at": "2027-03-28T07:30:00Z" }))]
 pub struct DraftPublication {
-    /// Another time than the draft's, or at once (`null`).
+    /// Another time than the draft's, or at once (`null`). A post that begins at once has that time in `scheduled_at`.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<DateTime<Utc>>)]
     pub scheduled_at: Option<Option<DateTime<Utc>>>,

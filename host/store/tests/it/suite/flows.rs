@@ -292,6 +292,20 @@ pub async fn of_several_accounts_all_are_stored_and_all_are_taken(w: World) {
     assert_eq!(w.claim(JobKind::Revoke).await, None, "nobody ends one of them");
 }
 
+pub async fn of_several_accounts_those_are_taken_that_are_still_there(w: World) {
+    let (session, accounts) = two_pending(&w).await;
+    let ids: Vec<_> = accounts.iter().map(|account| account.id).collect();
+    let event = w.event("account.disconnected");
+    w.store.begin_disconnect(TENANT, ids[0], "user", None, &event, &NOTE).await.unwrap();
+    for first in [true, false] {
+        let end = w.store.complete_session(TENANT, session, [5; 32], &taken(&w, &ids)).await.unwrap();
+        let Completion::Active { account, first: is_first } = end else { panic!("{end:?}") };
+        assert_eq!((account.id, account.status, is_first), (ids[1], AccountStatus::Active, first));
+    }
+    let stored = w.store.session_by_id(TENANT, session).await.unwrap().unwrap();
+    assert_eq!(stored.status, SessionStatus::Completed);
+}
+
 pub async fn of_several_accounts_none_is_stored_if_one_is_in_the_way(w: World) {
     let other = w.other_tenant().await;
     let theirs = w.connect_as(&w.new_account(other, "b")).await.unwrap();

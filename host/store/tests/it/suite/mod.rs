@@ -131,6 +131,7 @@ suite! {
         a_grant_of_a_session_that_was_called_off_is_not_stored,
         a_flow_goes_on_with_a_choice_that_is_looked_at_often_and_taken_once,
         of_several_accounts_all_are_stored_and_all_are_taken,
+        of_several_accounts_those_are_taken_that_are_still_there,
         of_several_accounts_none_is_stored_if_one_is_in_the_way,
         a_grant_is_shared_until_the_last_of_those_that_were_chosen_together,
         origins_are_a_tenants_own,

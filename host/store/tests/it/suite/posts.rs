@@ -1,7 +1,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use patchbay_app::{
-    model::{Account, Content, DUPLICATE_WINDOW, Failure, Job, JobKind, NewPost, PostRecord, PostStatus, PostTransition},
+    model::{Account, Content, DUPLICATE_WINDOW, Failure, Job, JobKind, NewAccount, NewPost, PostRecord, PostStatus, PostTransition},
     store::{
         CancelOutcome, Constraint, EditOutcome, Enqueued, EventFilter, JobEnd, Mark, PageRequest, PostEdit, PostFilter, QuotaChange,
         SlotRequest, StepRecord, StoreError, TakenSlot, Window,
@@ -12,7 +12,7 @@ use patchbay_core::{
 };
 use serde_json::json;
 
-use crate::harness::{LEASE, MINUTE, SECOND, TENANT, World, assert_stale, at_once, other_provider, provider};
+use crate::harness::{LEASE, MINUTE, NOTE, SECOND, TENANT, World, assert_stale, at_once, other_provider, provider};
 
 const ALL: PageRequest = PageRequest { after: None, limit: 100 };
 
@@ -665,6 +665,16 @@ pub async fn a_draft_has_no_job_until_it_is_published(w: World) {
     assert_eq!((stopped.status, stopped.finished_at), (PostStatus::Cancelled, Some(w.now())));
     let late = edited(&edit(&stopped, Some(2), true)).await;
     assert_eq!(late, Some(EditOutcome::TooLate(stopped)));
+
+    // It waits for its account, but for no other person's.
+    let waiting = draft("waiting").await;
+    for (owner, status) in [("owner-1", PostStatus::Draft), ("owner-2", PostStatus::Cancelled)] {
+        let event = w.event("account.disconnected");
+        w.store.begin_disconnect(TENANT, account.id, "user", None, &event, &NOTE).await.unwrap();
+        let again = NewAccount { owner: owner.into(), ..w.new_account(TENANT, "remote-1") };
+        assert_eq!(w.connect_as(&again).await.unwrap().id, account.id);
+        assert_eq!(w.reload_post(&waiting).await.status, status);
+    }
 }
 
 /// A post that failed, with this kind of failure.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
 use patchbay_simkit::Clock;
 use serde_json::{Value, json};
@@ -104,7 +104,7 @@ struct Bench {
     url: String,
     /// Key of each tenant, and the path that makes an event for its endpoint.
     tenants: Vec<(String, String)>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Bench {
@@ -141,7 +141,7 @@ impl Bench {
             host: Arc::new(host),
             url,
             tenants,
-            _dir: dir,
+            dir,
         })
     }
 
@@ -167,9 +167,21 @@ impl Bench {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        timeout(PATIENCE, all_came)
-            .await
-            .context("not every event came to its endpoint")?;
+        if timeout(PATIENCE, all_came).await.is_err() {
+            let left: Vec<String> = sqlx::query_scalar(
+                "SELECT format('%s after %s attempts (%s), its job %s, due in %s', deliveries.status, deliveries.attempts, code,
+                            jobs.status, due_at - now())
+                 FROM deliveries LEFT JOIN jobs ON target = deliveries.id AND kind = 'deliver'
+                 WHERE deliveries.status <> 'delivered'",
+            )
+            .fetch_all(&mut connection)
+            .await?;
+            let log = std::fs::read_to_string(self.dir.path().join("host.log")).unwrap_or_default();
+            bail!(
+                "{} of {count} events came to their endpoints; the others: {left:?}; the log: {log}",
+                receiver.seen().len()
+            );
+        }
         let stored: Vec<(uuid::Uuid, DateTime<Utc>)> =
             sqlx::query_as("SELECT id, recorded_at FROM events WHERE recorded_at >= $1")
                 .bind(start)

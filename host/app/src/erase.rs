@@ -9,7 +9,9 @@ use serde_json::json;
 use tracing::{error, info, warn};
 
 use crate::{
-    App, connect, failpoint,
+    App,
+    connect::{self, Revoked},
+    failpoint,
     model::{
         Account, AccountStatus, AuditAction, By, ErasedGrant, Erasure, GrantEnd, Job, JobKind, NewErasure, NewEvent,
         NewJob, Subject,
@@ -134,12 +136,10 @@ async fn end_grants(app: &Arc<App>, job: &Job, erasure: &Erasure) -> Result<Opti
             if account.tokens.is_none() {
                 continue;
             }
-            // Another account that was chosen with it still stands on the grant, and takes it along when it goes.
-            let shared = app.store.shares_grant(account.tenant, account.id).await?;
             let told = connect::revoke_at_platform(app, account.clone()).await;
             let (end, code) = match told {
-                Ok(()) if shared => (GrantEnd::NotTold, Some("grant_shared".to_owned())),
-                Ok(()) => (GrantEnd::Revoked, None),
+                Ok(Revoked::Ended) => (GrantEnd::Revoked, None),
+                Ok(Revoked::Shared) => (GrantEnd::NotTold, Some("grant_shared".to_owned())),
                 Err(error) if error.kind.retry_helps() && job.attempts < MAX_TRIES => {
                     failed = Some(error.code.to_string());
                     continue;

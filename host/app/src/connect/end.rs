@@ -65,12 +65,20 @@ pub async fn disconnect(app: &Arc<App>, by: &By, tenant: TenantId, id: AccountId
     })
 }
 
-/// Tells the platform that a grant is over, unless other accounts of the same choice stand on it.
-pub(crate) async fn revoke_at_platform(app: &App, account: Account) -> Result<(), ProviderError> {
+/// What became of a grant at the platform.
+pub(crate) enum Revoked {
+    /// It has ended.
+    Ended,
+    /// Other accounts of the same choice stand on it. It ends with the last of them.
+    Shared,
+}
+
+/// Tells the platform that a grant is over, unless it is shared.
+pub(crate) async fn revoke_at_platform(app: &App, account: Account) -> Result<Revoked, ProviderError> {
     let missing = |what: &str| ProviderError::new(ErrorKind::Permanent, "not_revocable", what.to_owned());
     let shared = app.store.shares_grant(account.tenant, account.id).await;
     if shared.map_err(|error| ProviderError::new(ErrorKind::Retryable, "store_unavailable", error.to_string()))? {
-        return Ok(());
+        return Ok(Revoked::Shared);
     }
     let registered = app
         .registered(&account.provider)
@@ -85,7 +93,7 @@ pub(crate) async fn revoke_at_platform(app: &App, account: Account) -> Result<()
         .map_err(|error| missing(&error.to_string()))?;
     let outbound = Outbound::new(app, &registered, Some(&ready.account), ready.secrets, &correlation_id);
     let ctx = Ctx::new(&outbound, app.env.now(), &registered.app, Some(&ready.view));
-    oauth.revoke(&ctx).await
+    oauth.revoke(&ctx).await.map(|()| Revoked::Ended)
 }
 
 /// Gives up a pending account that its tenant has not taken. Its revoke job tells the platform. `false`: it was taken, or

@@ -23,7 +23,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 pub use self::end::disconnect;
-pub(crate) use self::end::{refuse_pending, revoke_at_platform};
+pub(crate) use self::end::{Revoked, refuse_pending, revoke_at_platform};
 use crate::{
     App, failpoint,
     model::{

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use patchbay_core::{JobId, TenantId};
+use patchbay_core::TenantId;
 use serde_json::{Map, Value, json};
 
 use super::{
     content::{self, WantedMedia},
     find_account, post_event, preflight,
-    submit::{WantedConsent, duplicate, may_be_posted},
+    submit::{WantedConsent, duplicate, may_be_posted, publish_job},
 };
 use crate::{
     App,
-    model::{JobKind, NewEvent, NewJob, PostRecord, PostStatus},
+    model::{NewEvent, PostRecord, PostStatus},
     problem::{Problem, ProblemKind},
     store::{CancelOutcome, EditOutcome, PostEdit},
 };
@@ -124,15 +124,7 @@ pub async fn publish_draft(
 
     let mut event = post_event(app, post.id, "post.queued", json!({ "scheduled_at": scheduled_at }));
     event.account = Some(post.account);
-    let job = NewJob {
-        id: JobId::from_uuid(app.env.ids.next()),
-        tenant: post.tenant,
-        kind: JobKind::Publish,
-        target: post.id.as_uuid(),
-        concurrency_key: Some(post.account.to_string()),
-        run_at: later,
-        correlation_id: correlation_id.to_owned(),
-    };
+    let job = publish_job(app, &account, post.id, later, correlation_id);
     let wanted = PostEdit {
         tenant: post.tenant,
         post: post.id,

@@ -376,15 +376,13 @@ impl Request<'_> {
         group: Option<GroupId>,
         retry_of: Option<PostId>,
     ) -> (NewPost, NewJob) {
-        let job = NewJob {
-            id: JobId::from_uuid(app.env.ids.next()),
-            tenant: checked.account.tenant,
-            kind: JobKind::Publish,
-            target: checked.id.as_uuid(),
-            concurrency_key: Some(checked.account.id.to_string()),
-            run_at: checked.scheduled_at,
-            correlation_id: self.correlation_id.to_owned(),
-        };
+        let job = publish_job(
+            app,
+            &checked.account,
+            checked.id,
+            checked.scheduled_at,
+            self.correlation_id,
+        );
         let post = NewPost {
             id: checked.id,
             tenant: checked.account.tenant,
@@ -406,6 +404,25 @@ impl Request<'_> {
             correlation_id: self.correlation_id.to_owned(),
         };
         (post, job)
+    }
+}
+
+/// The job of a post. Those of one account run one after another.
+pub(super) fn publish_job(
+    app: &App,
+    account: &Account,
+    post: PostId,
+    run_at: Option<DateTime<Utc>>,
+    correlation_id: &str,
+) -> NewJob {
+    NewJob {
+        id: JobId::from_uuid(app.env.ids.next()),
+        tenant: account.tenant,
+        kind: JobKind::Publish,
+        target: post.as_uuid(),
+        concurrency_key: Some(account.id.to_string()),
+        run_at,
+        correlation_id: correlation_id.to_owned(),
     }
 }
 

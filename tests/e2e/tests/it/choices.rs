@@ -12,7 +12,10 @@ use patchbay_core::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{ADA, Api, Database, POSTS, Reply, Setup, World, at_once, on_postgres, pull_post, query, send};
+use crate::{
+    erasures::done,
+    harness::{ADA, Api, Database, POSTS, Reply, Setup, World, at_once, on_postgres, pull_post, query, send},
+};
 
 const CHOICES: &str = "/api/platforms/tiktok/connect/choices";
 const SESSIONS: &str = "/api/platforms/tiktok/connect-sessions";
@@ -356,6 +359,32 @@ async fn t02_accounts_that_nobody_takes_are_ended_together() {
             .await,
         0
     );
+}
+
+async fn receipts(database: Database) {
+    let world = world(database).await;
+    let chooser = Chooser::first_party(&world).await;
+    let ids = chooser.ids().await;
+    onward(&chooser.choose(&ids[..2]).await);
+    let mut told = Vec::new();
+    for account in accounts(&world).await {
+        let path = format!("/api/platforms/tiktok/accounts/{}", account["id"].as_str().unwrap());
+        let erasure = world.api.delete(&path).await.with(202);
+        let grant = done(&world, &world.api, &erasure).await["grants"][0].clone();
+        told.push((grant["outcome"].clone(), grant["code"].clone()));
+    }
+    let expected = [
+        (json!("not_told"), json!("grant_shared")),
+        (json!("revoked"), json!(null)),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(world.calls("revoke"), 1);
+}
+
+#[tokio::test]
+async fn a_receipt_says_where_another_account_stands_on_the_grant() {
+    receipts(Database::Sqlite).await;
+    on_postgres(receipts).await;
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ async fn world(database: Database) -> World {
 }
 
 /// Lets time pass until an erasure is done.
-async fn done(world: &World, api: &Api, erasure: &Value) -> Value {
+pub async fn done(world: &World, api: &Api, erasure: &Value) -> Value {
     let path = format!("/api/erasures/{}", id_of(erasure));
     for _ in 0..30 {
         world.drain().await;

@@ -6,6 +6,7 @@
 mod accounts;
 mod audits;
 mod avatars;
+mod begin;
 mod deliveries;
 mod endpoints;
 mod erasures;
@@ -125,8 +126,7 @@ impl PostgresStore {
     }
 
     async fn begin_in(&self, pool: &PgPool) -> StoreResult<Tx> {
-        let tx = pool.begin_with(self.begin).await.map_err(db)?;
-        Ok(Tx::new(tx, &self.wakes))
+        Ok(Tx::new(begin::begin(pool, self.begin).await?, &self.wakes))
     }
 
     /// Now, inside a transaction. To be asked after its locks are held: a wait for a lock must not make it stale.

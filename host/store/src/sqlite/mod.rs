@@ -152,6 +152,10 @@ impl SqliteStore {
     }
 
     /// A transaction that is the only one to write, from its start.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "for SQLite, sqlx takes back what a dropped caller began"
+    )]
     async fn begin(&self) -> StoreResult<Tx> {
         let tx = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(db)?;
         Ok(Tx::new(tx, &self.wakes))

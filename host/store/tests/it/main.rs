@@ -7,6 +7,7 @@
     reason = "all of this is test code: what fails here fails a test"
 )]
 
+mod cancelled;
 mod coverage;
 mod differential;
 mod harness;

@@ -10,12 +10,14 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{
-    Back, Finished, Given, Refused, SecretBag, another_account, digest, flow_place, is_of_browser, random_token,
-    store_given,
+    Back, Finished, Refused, digest, flow_place,
+    grant::{self, Given, another_account},
+    is_of_browser, random_token,
 };
 use crate::{
     App,
     model::Flow,
+    outbound::SecretBag,
     problem::{Problem, ProblemKind},
     secret::Secret,
     vault::VaultError,
@@ -182,7 +184,7 @@ pub async fn choose(
         secrets,
         chosen: true,
     };
-    match store_given(app, &back, given).await {
+    match grant::store(app, &back, given).await {
         Ok(granted) => Ok(back.connected(granted)),
         Err(problem) => Err(back.refused(app, ("failed", problem)).await),
     }

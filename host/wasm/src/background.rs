@@ -1,23 +1,19 @@
-//! Where guests go on that compute long: threads behind all others of the host. The kernel gives them what nobody else
-//! wants of the CPUs, and a small share where everybody wants them.
+//! Where guests go on that compute long, and components are compiled: threads behind all others of the host.
 
-use std::{future::Future, io, panic::resume_unwind, pin::Pin};
+use std::{future::Future, io, panic::resume_unwind, pin::Pin, thread};
 
 use tokio::{
     runtime::{Builder, Runtime},
-    task::{JoinHandle, JoinSet},
+    sync::oneshot,
+    task::JoinSet,
 };
 use tracing::{Instrument as _, instrument::WithSubscriber as _};
-
-/// How nice these threads are beyond the others. By Linux' weights, a tenth of a CPU is theirs where one other thread wants
-/// all of it: enough to come to an end.
-#[cfg(target_os = "linux")]
-const NICER: i32 = 10;
 
 /// Work that can go on elsewhere.
 pub(crate) type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// See the module.
+/// Threads of the lowest class. The kernel gives them what nobody else wants of the CPUs, at once takes it away again for
+/// anybody else, and leaves them next to nothing where everybody wants all.
 pub(crate) struct Background(Option<Runtime>);
 
 impl Background {
@@ -30,7 +26,7 @@ impl Background {
         threads
             .thread_name("wasm-behind")
             .enable_time()
-            .on_thread_start(stand_back);
+            .on_thread_start(|| told(class::stand_last()));
         threads.build().map(Some).map(Self)
     }
 
@@ -49,11 +45,6 @@ impl Background {
         })
     }
 
-    /// Does work here that has no place to let others go first.
-    pub(crate) fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-        self.runtime().spawn_blocking(work)
-    }
-
     fn runtime(&self) -> &Runtime {
         self.0.as_ref().expect("it is taken out by drop alone")
     }
@@ -68,15 +59,62 @@ impl Drop for Background {
     }
 }
 
-/// Puts this thread behind the others. On Linux each thread has a priority of its own, which those that it starts inherit:
-/// so do the compiler's.
-#[cfg(target_os = "linux")]
-fn stand_back() {
+/// Does work that has no place to let others go first, on a thread of its own. It has a deadline, so its share is a small
+/// one, but never nothing. If it panics, nobody answers.
+///
+/// # Errors
+/// This machine has no thread for it.
+pub(crate) fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<oneshot::Receiver<T>> {
+    let (answer, answered) = oneshot::channel();
+    thread::Builder::new().name("wasm-compile".to_owned()).spawn(move || {
+        told(class::stand_back());
+        // Whoever asked may have given up.
+        answer.send(work()).ok();
+    })?;
+    Ok(answered)
+}
+
+fn told(done: io::Result<()>) {
     static TOLD: std::sync::Once = std::sync::Once::new();
-    if let Err(error) = rustix::process::nice(NICER) {
+    if let Err(error) = done {
         TOLD.call_once(|| tracing::warn!(%error, "Components that compute long cannot be put behind other work"));
     }
 }
 
+/// On Linux each thread has a class and a priority of its own, which those that it starts inherit: so do the compiler's.
+#[cfg(target_os = "linux")]
+mod class {
+    use std::io;
+
+    /// How nice a thread is beyond the others. By Linux' weights, a tenth of a CPU is its share where one other thread
+    /// wants all of it.
+    const NICER: i32 = 10;
+
+    /// Puts this thread behind the others.
+    pub(super) fn stand_back() -> io::Result<()> {
+        rustix::process::nice(NICER)?;
+        Ok(())
+    }
+
+    /// Puts this thread behind all others. A nice one alone keeps its CPU until the kernel's next tick, up to 4 ms, while
+    /// another wakes up there.
+    #[allow(unsafe_code)]
+    pub(super) fn stand_last() -> io::Result<()> {
+        stand_back()?;
+        let of_no_account = libc::sched_param { sched_priority: 0 };
+        // SAFETY: it reads the parameters during the call, and 0 is this thread.
+        match unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const of_no_account) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
 #[cfg(not(target_os = "linux"))]
-fn stand_back() {}
+mod class {
+    pub(super) fn stand_back() -> std::io::Result<()> {
+        Ok(())
+    }
+
+    pub(super) use stand_back as stand_last;
+}

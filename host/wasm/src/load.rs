@@ -7,7 +7,9 @@ use sha2::Digest as _;
 use tracing::warn;
 use wasmtime::component::types::ComponentItem;
 
-use crate::{Engine, bindings::ProviderPre, limits::MAX_ANSWER_BYTES, log_rate::LogRate, state::State, v0_1};
+use crate::{
+    Engine, background, bindings::ProviderPre, limits::MAX_ANSWER_BYTES, log_rate::LogRate, state::State, v0_1,
+};
 
 /// SHA-256 of a component's file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -102,12 +104,18 @@ impl Engine {
         check_header(&bytes)?;
         let within = limits.compile;
         let engine = self.clone();
-        let compiled = self.0.background.run(move || engine.compile(&bytes));
+        let compiled = background::run(move || engine.compile(&bytes)).map_err(|error| {
+            Refused::new(
+                "compile",
+                format!("there is no thread to compile it: {error}"),
+                "Let the host have more threads",
+            )
+        })?;
         match tokio::time::timeout(within, compiled).await {
             Ok(Ok(component)) => component,
-            Ok(Err(error)) => Err(Refused::new(
+            Ok(Err(_)) => Err(Refused::new(
                 "compile",
-                format!("compiling it ended in a panic: {error}"),
+                "compiling it ended in a panic, which the log shows".to_owned(),
                 "Report this with the file",
             )),
             Err(_) => Err(Refused::new(

@@ -1,77 +1,112 @@
 //! Where guests go on that compute long, and components are compiled: threads behind all others of the host.
 
-use std::{future::Future, io, panic::resume_unwind, pin::Pin, thread};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    panic::resume_unwind,
+    pin::Pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use tokio::{
-    runtime::{Builder, Runtime},
-    sync::oneshot,
-    task::JoinSet,
+    runtime::{Builder, Handle, Runtime},
+    task::{JoinHandle, JoinSet},
 };
 use tracing::{Instrument as _, instrument::WithSubscriber as _};
 
 /// Work that can go on elsewhere.
 pub(crate) type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Threads of the lowest class. The kernel gives them what nobody else wants of the CPUs, at once takes it away again for
-/// anybody else, and leaves them next to nothing where everybody wants all.
-pub(crate) struct Background(Option<Runtime>);
+/// See the module. Of both kinds there are as many threads as there are CPUs.
+pub(crate) struct Background {
+    /// They get what nobody else wants of the CPUs, and lose it at once to anybody else: next to nothing where everybody
+    /// wants all.
+    last: Threads,
+    /// They get a small share there, so that what they do comes to an end.
+    back: Threads,
+}
 
 impl Background {
-    /// As many threads as there are CPUs.
-    ///
     /// # Errors
     /// This machine has no threads for it.
     pub(crate) fn start() -> io::Result<Self> {
-        let mut threads = Builder::new_multi_thread();
-        threads
-            .thread_name("wasm-behind")
-            .enable_time()
-            .on_thread_start(|| told(class::stand_last()));
-        threads.build().map(Some).map(Self)
+        Ok(Self {
+            last: Threads::start("wasm-last", class::stand_last)?,
+            back: Threads::start("wasm-back", class::stand_back)?,
+        })
     }
 
-    /// Goes on here with what has begun elsewhere. It is called off when nobody waits for it.
-    pub(crate) fn take_over<T: Send + 'static>(&self, work: Work<T>) -> Work<T> {
-        let mut taken = JoinSet::new();
-        taken.spawn_on(
-            work.in_current_span().with_current_subscriber(),
-            self.runtime().handle(),
-        );
+    /// Goes on here with what has begun elsewhere: behind all others first, and if it has not come to its end in `patience`
+    /// with a small share. It is called off when nobody waits for it.
+    pub(crate) fn take_over<T: Send + 'static>(&self, work: Work<T>, patience: Duration) -> Work<T> {
+        let first = on(self.last.handle(), within(patience, work));
+        let back = self.back.handle().clone();
         Box::pin(async move {
-            match taken.join_next().await.expect("it was just put in") {
+            match first.await {
                 Ok(done) => done,
-                Err(panic) => resume_unwind(panic.into_panic()),
+                Err(work) => on(&back, work).await,
             }
         })
     }
 
-    fn runtime(&self) -> &Runtime {
-        self.0.as_ref().expect("it is taken out by drop alone")
+    /// Does work here that has no place to let others go first.
+    pub(crate) fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        self.back.handle().spawn_blocking(work)
     }
 }
 
-impl Drop for Background {
+/// Gives work back that has not ended in time.
+async fn within<T>(time: Duration, work: Work<T>) -> Result<T, Work<T>> {
+    let until = Instant::now() + time;
+    let mut work = Some(work);
+    poll_fn(move |cx| {
+        let running = work.as_mut().expect("it is polled until it is ready");
+        match running.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            Poll::Pending if Instant::now() < until => Poll::Pending,
+            Poll::Pending => Poll::Ready(Err(work.take().expect("it is there"))),
+        }
+    })
+    .await
+}
+
+/// Starts work on threads. It is called off when nobody waits for it.
+fn on<T: Send + 'static>(threads: &Handle, work: impl Future<Output = T> + Send + 'static) -> Work<T> {
+    let mut taken = JoinSet::new();
+    taken.spawn_on(work.in_current_span().with_current_subscriber(), threads);
+    Box::pin(async move {
+        match taken.join_next().await.expect("it was just put in") {
+            Ok(done) => done,
+            Err(panic) => resume_unwind(panic.into_panic()),
+        }
+    })
+}
+
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn start(name: &str, class: fn() -> io::Result<()>) -> io::Result<Self> {
+        let mut threads = Builder::new_multi_thread();
+        threads
+            .thread_name(name)
+            .enable_time()
+            .on_thread_start(move || told(class()));
+        threads.build().map(Some).map(Self)
+    }
+
+    fn handle(&self) -> &Handle {
+        self.0.as_ref().expect("it is taken out by drop alone").handle()
+    }
+}
+
+impl Drop for Threads {
     fn drop(&mut self) {
         // The last who holds the engine may be one of these threads, or a task elsewhere: neither can wait.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
-}
-
-/// Does work that has no place to let others go first, on a thread of its own. It has a deadline, so its share is a small
-/// one, but never nothing. If it panics, nobody answers.
-///
-/// # Errors
-/// This machine has no thread for it.
-pub(crate) fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<oneshot::Receiver<T>> {
-    let (answer, answered) = oneshot::channel();
-    thread::Builder::new().name("wasm-compile".to_owned()).spawn(move || {
-        told(class::stand_back());
-        // Whoever asked may have given up.
-        answer.send(work()).ok();
-    })?;
-    Ok(answered)
 }
 
 fn told(done: io::Result<()>) {
@@ -117,4 +152,27 @@ mod class {
     }
 
     pub(super) use stand_back as stand_last;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_lasts_goes_on_with_a_share() {
+        let background = Background::start().unwrap();
+        let where_it_runs = async |patience| {
+            let here = || thread::current().name().unwrap_or_default().to_owned();
+            let work = async move {
+                let first = here();
+                tokio::task::yield_now().await;
+                [first, here()]
+            };
+            background.take_over(Box::pin(work), patience).await
+        };
+        assert_eq!(where_it_runs(Duration::from_hours(1)).await, ["wasm-last", "wasm-last"]);
+        assert_eq!(where_it_runs(Duration::ZERO).await, ["wasm-last", "wasm-back"]);
+    }
 }

@@ -72,6 +72,12 @@ impl Limits {
         u64::try_from(ticks).unwrap_or(u64::MAX)
     }
 
+    /// Time by the clock that a call which computes long goes on behind all others, before it gets a small share of the
+    /// CPUs in any case. On an idle machine the longest ends sooner.
+    pub(crate) fn patience(&self) -> Duration {
+        self.wall / 5
+    }
+
     /// Pause of a call that computes long. All of them together leave it half of its time by the clock, so that its CPU
     /// time is what ends.
     pub(crate) fn pause(&self) -> Duration {

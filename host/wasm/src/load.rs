@@ -7,9 +7,7 @@ use sha2::Digest as _;
 use tracing::warn;
 use wasmtime::component::types::ComponentItem;
 
-use crate::{
-    Engine, background, bindings::ProviderPre, limits::MAX_ANSWER_BYTES, log_rate::LogRate, state::State, v0_1,
-};
+use crate::{Engine, bindings::ProviderPre, limits::MAX_ANSWER_BYTES, log_rate::LogRate, state::State, v0_1};
 
 /// SHA-256 of a component's file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,18 +102,12 @@ impl Engine {
         check_header(&bytes)?;
         let within = limits.compile;
         let engine = self.clone();
-        let compiled = background::run(move || engine.compile(&bytes)).map_err(|error| {
-            Refused::new(
-                "compile",
-                format!("there is no thread to compile it: {error}"),
-                "Let the host have more threads",
-            )
-        })?;
+        let compiled = self.0.background.run(move || engine.compile(&bytes));
         match tokio::time::timeout(within, compiled).await {
             Ok(Ok(component)) => component,
-            Ok(Err(_)) => Err(Refused::new(
+            Ok(Err(error)) => Err(Refused::new(
                 "compile",
-                "compiling it ended in a panic, which the log shows".to_owned(),
+                format!("compiling it ended in a panic: {error}"),
                 "Report this with the file",
             )),
             Err(_) => Err(Refused::new(

@@ -128,7 +128,8 @@ impl Guest {
                 ended = &mut running => break ended,
                 Some(ask) = asked.recv() => ask,
                 () = long.notified() => {
-                    running = self.engine().background.take_over(running);
+                    let Shared { background, limits, .. } = &**self.engine();
+                    running = background.take_over(running, limits.patience());
                     continue;
                 }
                 () = sleep_until(deadline) => break Err(Ended::Wall),

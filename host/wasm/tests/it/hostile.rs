@@ -62,7 +62,7 @@ async fn who_computes_long_does_so_behind_all_others() {
     let behind = || -> Vec<Vec<i64>> {
         let all = std::fs::read_dir("/proc/self/task").unwrap();
         let all = all.filter_map(|task| thread(&task.unwrap().path()));
-        all.filter(|(name, _)| name == "wasm-behind")
+        all.filter(|(name, _)| name == "wasm-last")
             .map(|(_, fields)| fields)
             .collect()
     };

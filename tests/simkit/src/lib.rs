@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod clock;
+pub mod cut_off;
 pub mod fault;
 pub mod gate;
 pub mod journal;
@@ -18,6 +19,7 @@ pub mod text;
 pub mod webhook;
 
 pub use clock::Clock;
+pub use cut_off::cut_off;
 pub use fault::{Action, Fault, Faults, When};
 pub use journal::{Call, Journal};
 pub use random::Random;

@@ -1,34 +1,15 @@
 //! Calls whose caller goes away at any moment, as a client's that hangs up: they leave nothing behind in which the next
 //! call's writes would be lost.
 
-use std::{
-    future::{Future, poll_fn},
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use patchbay_app::store::Store;
+use patchbay_simkit::cut_off;
 use patchbay_store::{Options, postgres::PostgresStore, sqlite::SqliteStore};
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use crate::harness::{World, env, options, with_database};
-
-/// Runs something for so many polls, and then drops it where it stands.
-async fn cut_off<T>(work: impl Future<Output = T>, polls: usize) -> Option<T> {
-    let mut work = pin!(work);
-    let mut left = polls;
-    poll_fn(|cx| {
-        if left == 0 {
-            return Poll::Ready(None);
-        }
-        left -= 1;
-        work.as_mut().poll(cx).map(Some)
-    })
-    .await
-}
 
 /// Cuts a call with a transaction off ever later. What is written next, on the store's only connection, must be there for
 /// others as soon as it is confirmed.

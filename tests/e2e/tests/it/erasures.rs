@@ -1,11 +1,6 @@
 //! Erasing for good: accounts, owners and tenants, with receipts (T97, T98).
 
-use std::{
-    future::{Future, poll_fn},
-    pin::pin,
-    task::Poll,
-    time::Duration,
-};
+use std::time::Duration;
 
 use patchbay_app::{
     env::Env,
@@ -14,7 +9,7 @@ use patchbay_app::{
     work,
 };
 use patchbay_core::TenantId;
-use patchbay_simkit::{Action, Fault, When};
+use patchbay_simkit::{Action, Fault, When, cut_off};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -280,20 +275,6 @@ async fn t97_what_a_tenant_had_opens_nowhere_any_more_on_sqlite() {
 #[tokio::test]
 async fn t97_what_a_tenant_had_opens_nowhere_any_more_on_postgres() {
     on_postgres(t97_what_a_tenant_had_opens_nowhere_any_more).await;
-}
-
-/// Runs something for so many polls, and then drops it where it stands, as a kill does.
-async fn cut_off<T>(work: impl Future<Output = T>, polls: usize) -> Option<T> {
-    let mut work = pin!(work);
-    let mut left = polls;
-    poll_fn(move |cx| {
-        if left == 0 {
-            return Poll::Ready(None);
-        }
-        left -= 1;
-        work.as_mut().poll(cx).map(Some)
-    })
-    .await
 }
 
 async fn killed_anywhere_it_goes_on_to_the_same_receipt(database: Database) {

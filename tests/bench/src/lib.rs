@@ -30,6 +30,7 @@ mod ports;
 mod postgres;
 mod push;
 mod single_commits;
+mod slow_sync;
 mod steps;
 pub mod table;
 pub mod upload;

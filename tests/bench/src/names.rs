@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use clap::ValueEnum;
 
-use crate::{claim, drain, hostile, ingest, measurement::Measurement, push, steps, upload};
+use crate::{claim, drain, hostile, ingest, measurement::Measurement, push, slow_sync, steps, upload};
 
 /// How much is run.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +36,9 @@ pub enum Name {
     IngestPostgresVsNode,
     /// Webhooks a second into SQLite over 64 connections, beside commits of single rows
     IngestSqliteVsSingleCommit,
+    /// The same on a disk that takes a millisecond longer to sync
+    #[value(name = "ingest_sqlite_vs_single_commit_1ms")]
+    IngestSqliteVsSingleCommit1Ms,
     /// Cost of claiming and ending a job, with 5 million finished jobs beside 10 thousand
     #[value(name = "claim_cost_growth_10k_to_5m")]
     ClaimCostGrowth,
@@ -101,6 +104,7 @@ impl Name {
             Self::IngestPostgresIdleLatency => ingest::postgres_idle_latency(effort).await,
             Self::IngestPostgresVsNode => ingest::postgres_vs_node(effort).await,
             Self::IngestSqliteVsSingleCommit => ingest::sqlite_vs_single_commit(effort).await,
+            Self::IngestSqliteVsSingleCommit1Ms => slow_sync::sqlite_vs_single_commit(effort).await,
             Self::ClaimCostGrowth => claim::growth(effort).await,
             Self::DrainVsGraphileWorker => drain::vs_graphile_worker(effort).await,
             Self::DrainNoopVsGraphileLocalQueue => drain::noop_vs_graphile_local_queue(effort).await,

@@ -59,6 +59,7 @@ async fn webhooks_beside_node() {
 #[tokio::test(flavor = "multi_thread")]
 async fn webhooks_into_sqlite() {
     check(Name::IngestSqliteVsSingleCommit).await;
+    check(Name::IngestSqliteVsSingleCommit1Ms).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,6 +120,7 @@ fn every_name_is_as_promised() {
             "ingest_postgres_idle_latency",
             "ingest_postgres_vs_node",
             "ingest_sqlite_vs_single_commit",
+            "ingest_sqlite_vs_single_commit_1ms",
             "claim_cost_growth_10k_to_5m",
             "drain_vs_graphile_worker",
             "drain_noop_vs_graphile_local_queue",

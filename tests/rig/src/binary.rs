@@ -33,6 +33,19 @@ pub fn lambda() -> &'static Path {
     })
 }
 
+/// The benchmark, or the one that `PATCHBAY_TEST_BENCH_BINARY` names: it runs itself again where a run has to be another
+/// process.
+pub fn bench() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        found(
+            "PATCHBAY_TEST_BENCH_BINARY",
+            "patchbay-bench",
+            &["-p", "patchbay-bench"],
+        )
+    })
+}
+
 fn found(variable: &str, name: &str, selection: &[&str]) -> PathBuf {
     if let Some(named) = std::env::var_os(variable) {
         return named.into();

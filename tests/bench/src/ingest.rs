@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// More than any host takes in a second here; what is not sent is not counted.
-const MOST_PER_SECOND: f64 = 40_000.0;
+const MOST_PER_SECOND: f64 = 80_000.0;
 /// Clients of pgbench where commits are to be as many as possible.
 const PGBENCH_CLIENTS: usize = 64;
 /// Rows of one statement where the database is to take in as many as possible.

@@ -1,5 +1,9 @@
 //! Group commit: webhooks that come while another commit is under way share the next one. A webhook that comes alone is
 //! committed at once, so nobody waits for company.
+//!
+//! Senders come again when they are answered. A commit that took all that waits would leave its senders to the next but one, and
+//! so commits would be large and small by turns: while a large one is under way, few are left to do the rest of the work. So
+//! each takes its even share of all that are known of.
 
 use std::{
     collections::VecDeque,
@@ -37,6 +41,8 @@ pub(crate) struct GroupCommit {
 struct Queue {
     waiting: VecDeque<Waiting>,
     committers: usize,
+    /// Webhooks in the groups that committers have taken last: they are being committed, or have just been answered.
+    taken: usize,
 }
 
 struct Waiting {
@@ -87,6 +93,7 @@ impl GroupCommit {
     async fn commit_all(self: Arc<Self>) {
         let mut place = Place {
             commits: &self,
+            taken: 0,
             is_given_up: false,
         };
         while let Some(group) = place.next_group() {
@@ -135,6 +142,8 @@ impl GroupCommit {
 /// no webhook waits for a committer that has just gone; or when the committer's task is ended.
 struct Place<'a> {
     commits: &'a GroupCommit,
+    /// Webhooks in its last group.
+    taken: usize,
     is_given_up: bool,
 }
 
@@ -144,19 +153,61 @@ impl Place<'_> {
         // Those whose sender was told to come again need not be stored.
         queue.waiting.retain(|waiting| !waiting.answer.is_closed());
         if queue.waiting.is_empty() {
-            queue.committers -= 1;
-            self.is_given_up = true;
+            self.give_up(&mut queue);
             return None;
         }
-        let count = queue.waiting.len().min(MAX_TOGETHER);
+        let count = share(queue.waiting.len(), queue.taken, self.commits.store.side_by_side());
+        queue.taken = queue.taken - self.taken + count;
+        self.taken = count;
         Some(queue.waiting.drain(..count).collect())
+    }
+
+    fn give_up(&mut self, queue: &mut Queue) {
+        queue.committers -= 1;
+        queue.taken -= self.taken;
+        self.is_given_up = true;
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         if !self.is_given_up {
-            self.commits.queue().committers -= 1;
+            let commits = self.commits;
+            self.give_up(&mut commits.queue());
         }
+    }
+}
+
+/// How many of those that wait, at least one, the next commit takes. One share is left to gather while the commits that run side
+/// by side are under way.
+fn share(waiting: usize, taken: usize, side_by_side: usize) -> usize {
+    let share = match taken {
+        0 => waiting,
+        taken => (waiting + taken).div_ceil(side_by_side + 1),
+    };
+    share.min(waiting).min(MAX_TOGETHER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_after_a_pause_takes_all() {
+        assert_eq!(share(1, 0, 1), 1);
+        assert_eq!(share(50, 0, 2), 50);
+    }
+
+    #[test]
+    fn commits_become_even() {
+        assert_eq!(share(51, 13, 1), 32);
+        assert_eq!(share(32, 32, 1), 32);
+        assert_eq!(share(156, 100, 2), 86);
+    }
+
+    #[test]
+    fn a_commit_takes_what_there_is_and_no_more_than_is_good() {
+        assert_eq!(share(1, 63, 1), 1);
+        assert_eq!(share(MAX_WAITING, 0, 1), MAX_TOGETHER);
     }
 }

@@ -1,0 +1,2 @@
+-- For PostgreSQL only: SQLite leaves no dead entries in its indexes.
+SELECT 1;

@@ -1,9 +1,8 @@
 //! Group commit: webhooks that come while another commit is under way share the next one. A webhook that comes alone is
 //! committed at once, so nobody waits for company.
 //!
-//! Senders come again when they are answered. A commit that took all that waits would leave its senders to the next but one, and
-//! so commits would be large and small by turns: while a large one is under way, few are left to do the rest of the work. So
-//! each takes its even share of all that are known of.
+//! Who is answered soon sends the next one. If each commit took all that waits, a large one would be followed by the few that came
+//! meanwhile, and during the next large one hardly anybody would be at work. So a commit takes an even share of all that are known.
 
 use std::{
     collections::VecDeque,

@@ -10,6 +10,7 @@
 mod cancelled;
 mod coverage;
 mod differential;
+mod ended;
 mod harness;
 mod opening;
 mod plans;

@@ -26,6 +26,9 @@ const PGBENCH_CLIENTS: usize = 64;
 /// Rows of one statement where the database is to take in as many as possible.
 const BATCH_ROWS: usize = 64;
 
+/// Name of a note on SQLite.
+pub const STORE_ALONE: &str = "the store alone, 32 and 64 webhooks a commit";
+
 /// `ingest_postgres_vs_pgbench`: 256 connections, beside commits of single rows.
 pub async fn postgres_vs_pgbench(effort: Effort) -> anyhow::Result<Measurement> {
     let wanted = Wanted::AtLeast(2.5);
@@ -97,10 +100,9 @@ pub async fn sqlite_vs_single_commit(effort: Effort) -> anyhow::Result<Measureme
     let found = Measurement::of_pairs(name, Wanted::AtLeast(10.0), "webhooks/s", effort.pairs, reference, ours).await?;
     let half = single_commits::store_alone(effort.time, 32).await?;
     let all = single_commits::store_alone(effort.time, 64).await?;
-    Ok(found.note("database", "SQLite, WAL, synchronous FULL").note(
-        "the store alone, 32 and 64 webhooks a commit",
-        format!("{half:.0} and {all:.0} webhooks/s"),
-    ))
+    Ok(found
+        .note("database", "SQLite, WAL, synchronous FULL")
+        .note(STORE_ALONE, format!("{half:.0} and {all:.0} webhooks/s")))
 }
 
 async fn beside_pgbench(

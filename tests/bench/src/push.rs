@@ -3,12 +3,7 @@
 //! A host with its workers, on PostgreSQL, and a receiver of the benchmark that answers at once. Tenants with one endpoint each
 //! have events made at an even rate, whatever becomes of those before.
 
-use std::{
-    cell::RefCell,
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{cell::RefCell, collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -19,6 +14,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinSet,
     time::{Instant, interval, timeout},
 };
@@ -140,12 +136,10 @@ impl Bench {
         // A process that does the work may still be starting.
         if let Some((key, path)) = tenants.first() {
             host.post(path, Some(key), &Value::Null).await?;
-            let first = async {
-                while receiver.seen().is_empty() {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-            };
-            timeout(PATIENCE, first).await.context("the first event never came")?;
+            ensure!(
+                receiver.sees(|seen| !seen.is_empty()).await,
+                "the first event never came"
+            );
         }
         Ok(Self {
             host: Arc::new(host),
@@ -156,7 +150,7 @@ impl Bench {
     }
 
     async fn run(&self, receiver: &Receiver, time: Duration) -> anyhow::Result<Run> {
-        receiver.seen().clear();
+        receiver.seen.send_modify(Seen::clear);
         let mut connection = PgConnection::connect(&self.url).await?;
         let start: DateTime<Utc> = sqlx::query_scalar("SELECT now()").fetch_one(&mut connection).await?;
         let (begun, mut made, mut beat) = (Instant::now(), JoinSet::new(), interval(Duration::from_secs(1) / RATE));
@@ -179,16 +173,8 @@ impl Bench {
                 .await?;
         ensure!(stored.len() == count, "{} events instead of {count}", stored.len());
         // By their ids: one of the run before may come again.
-        let came = || {
-            let seen = receiver.seen();
-            stored.iter().filter(|(id, _)| seen.contains_key(&name_of(*id))).count()
-        };
-        let all_came = async {
-            while came() < count {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        if timeout(PATIENCE, all_came).await.is_err() {
+        let came = |seen: &Seen| stored.iter().filter(|(id, _)| seen.contains_key(&name_of(*id))).count();
+        if !receiver.sees(|seen| came(seen) == count).await {
             let left: Vec<String> = sqlx::query_scalar(
                 "SELECT format('%s after %s attempts (%s), its job %s, due in %s', deliveries.status, deliveries.attempts, code,
                             jobs.status, due_at - now())
@@ -200,14 +186,14 @@ impl Bench {
             let log = std::fs::read_to_string(self.dir.path().join("host.log")).unwrap_or_default();
             bail!(
                 "{} of {count} events came to their endpoints; the others: {left:?}; the log: {log}",
-                came()
+                came(&receiver.seen.borrow())
             );
         }
-        let seen = receiver.seen();
+        let seen = receiver.seen.borrow();
         let mut waits = Vec::with_capacity(count);
-        for (id, stored_at) in stored {
-            let came = seen.get(&name_of(id)).context("an event never came")?;
-            let wait: TimeDelta = *came - stored_at;
+        for (id, stored_at) in &stored {
+            let came = seen.get(&name_of(*id)).context("an event never came")?;
+            let wait: TimeDelta = *came - *stored_at;
             waits.push(wait.num_microseconds().unwrap_or(i64::MAX) as f64 / 1e3);
         }
         waits.sort_by(f64::total_cmp);
@@ -232,7 +218,7 @@ type Seen = HashMap<String, DateTime<Utc>>;
 /// Takes every event, and notes when each came first.
 struct Receiver {
     address: std::net::SocketAddr,
-    seen: Arc<Mutex<Seen>>,
+    seen: watch::Sender<Seen>,
 }
 
 impl Receiver {
@@ -240,7 +226,7 @@ impl Receiver {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let receiver = Self {
             address: listener.local_addr()?,
-            seen: Arc::default(),
+            seen: watch::Sender::default(),
         };
         let seen = receiver.seen.clone();
         tokio::spawn(async move {
@@ -251,13 +237,17 @@ impl Receiver {
         Ok(receiver)
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether what has come is as wanted, soon enough.
+    async fn sees(&self, wanted: impl FnMut(&Seen) -> bool) -> bool {
+        let mut seen = self.seen.subscribe();
+        timeout(PATIENCE, seen.wait_for(wanted))
+            .await
+            .is_ok_and(|seen| seen.is_ok())
     }
 }
 
 /// Answers the requests of one connection, until it ends.
-async fn take(stream: TcpStream, seen: Arc<Mutex<Seen>>) -> std::io::Result<()> {
+async fn take(stream: TcpStream, seen: watch::Sender<Seen>) -> std::io::Result<()> {
     let clock = Clock::running();
     let mut stream = BufReader::new(stream);
     let (mut line, mut id, mut length) = (String::new(), String::new(), 0);
@@ -273,10 +263,9 @@ async fn take(stream: TcpStream, seen: Arc<Mutex<Seen>>) -> std::io::Result<()> 
             length = value.parse().unwrap_or_default();
         } else if header.is_empty() {
             let now = clock.now();
-            seen.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .entry(id.clone())
-                .or_insert(now);
+            seen.send_modify(|seen| {
+                seen.entry(id.clone()).or_insert(now);
+            });
             stream.read_exact(&mut vec![0; length]).await?;
             stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await?;
             length = 0;

@@ -13,6 +13,7 @@ use tokio::process::Command;
 use crate::{
     Effort, Name, binary,
     debian::{self, Missing},
+    ingest::STORE_ALONE,
     measurement::{Measurement, Wanted},
 };
 
@@ -55,10 +56,13 @@ pub async fn sqlite_vs_single_commit(effort: Effort) -> anyhow::Result<Measureme
     let mut found = Measurement::none(name, Wanted::AtLeast(10.0), "webhooks/s");
     found.ours = figures(&told["ours"])?;
     found.reference = figures(&told["reference"])?;
-    Ok(found.note(
-        "database",
-        "SQLite, WAL, synchronous FULL; a sync takes 1 ms longer than on this disk",
-    ))
+    let store_alone = told["notes"][STORE_ALONE].as_str().unwrap_or_default();
+    Ok(found
+        .note(
+            "database",
+            "SQLite, WAL, synchronous FULL; a sync takes 1 ms longer than on this disk",
+        )
+        .note(STORE_ALONE, store_alone))
 }
 
 fn figures(side: &Value) -> anyhow::Result<Vec<f64>> {

@@ -1,6 +1,5 @@
 //! What ended jobs leave behind does not stand in the way of claims.
 
-use patchbay_store::{Options, postgres::PostgresStore};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
@@ -23,11 +22,7 @@ fn jobs(status: &str, count: u32) -> String {
 #[tokio::test]
 async fn vacuum_clears_the_way_to_the_first_job_though_many_have_ended() {
     with_database(async |url| {
-        let options = Options {
-            allow_unsafe_durability: true,
-            ..Options::default()
-        };
-        drop(PostgresStore::connect(url, options).await.unwrap());
+        patchbay_store::migrate(url).await.unwrap();
         let mut db = PgConnection::connect(url).await.unwrap();
         for statement in [
             jobs("done", 200_000),

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use patchbay_store::{Options, postgres::PostgresStore, sqlite::SqliteStore};
+use patchbay_store::{Options, sqlite::SqliteStore};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};
 use tracing_subscriber::{Layer, filter::LevelFilter, layer::Context, prelude::*};
@@ -86,11 +86,7 @@ async fn postgres_reads_through_indexes() {
     }
     let statements = recorder.statements(Side::Postgres);
     with_database(async |url| {
-        let options = Options {
-            allow_unsafe_durability: true,
-            ..Options::default()
-        };
-        drop(PostgresStore::connect(url, options).await.unwrap());
+        patchbay_store::migrate(url).await.unwrap();
         let mut db = PgConnection::connect(url).await.unwrap();
         sqlx::raw_sql(FILL).execute(&mut db).await.unwrap();
         // A plan for any values, as after the fifth run; a scan only where there is no other way.

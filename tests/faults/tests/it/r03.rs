@@ -88,6 +88,7 @@ async fn rides_out(
     (outage.begin)().await;
     let gone = load.time();
     // Answers only come when the hosts give up, so this is also how long the database is away.
+    // Of each host, since a host answers only so many at once.
     let wanted = Scale::of_run().pick(200, 1_000 * fleet.size());
     until("requests ended without a database", async || {
         (load.so_far(|history| within(history, gone, load.time()).count()) >= wanted).then_some(())
